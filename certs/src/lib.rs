@@ -1,0 +1,1 @@
+//! TLS for the links: a private CA, its leaves, and who may be whom.

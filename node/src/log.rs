@@ -1,0 +1,169 @@
+//! Logs of a process, on stderr.
+//!
+//! `main` calls [`init`] once, after the configuration is read. Control characters that came from outside are
+//! escaped by the formatter: nobody rewrites a terminal through our log.
+
+use std::fmt;
+use std::io::{self, IsTerminal};
+use std::str::FromStr;
+
+use tracing::Subscriber;
+use tracing_subscriber::EnvFilter;
+use tracing_subscriber::fmt::MakeWriter;
+use tracing_subscriber::util::{SubscriberInitExt, TryInitError};
+
+/// Which events are logged: a level, or directives such as `info,edge::door=debug`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Filter(String);
+
+/// The shape of a line.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum Format {
+    /// For people.
+    Text,
+    /// One JSON object a line, for collectors.
+    Json,
+}
+
+/// Why a text is not a [`Filter`].
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+pub enum FilterError {
+    /// One word that is no level. As a directive it would switch everything on for a module of that name, which
+    /// nobody means who writes `inof`.
+    #[error("{0:?} is neither error, warn, info, debug, trace nor off; for one module write {0}=debug")]
+    Level(String),
+    /// What the directive parser said.
+    #[error("{0}")]
+    Directive(String),
+}
+
+impl FromStr for Filter {
+    type Err = FilterError;
+
+    fn from_str(text: &str) -> Result<Self, FilterError> {
+        for directive in text.split(',').map(str::trim) {
+            let is_word = directive.chars().all(|letter| letter.is_alphanumeric() || "_:-".contains(letter));
+            if is_word && directive.parse::<tracing::level_filters::LevelFilter>().is_err() {
+                return Err(FilterError::Level(directive.to_owned()));
+            }
+        }
+        match EnvFilter::builder().parse(text) {
+            Ok(_) => Ok(Self(text.to_owned())),
+            Err(error) => Err(FilterError::Directive(error.to_string())),
+        }
+    }
+}
+
+impl fmt::Display for Filter {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(&self.0)
+    }
+}
+
+/// Sends the process's events to stderr, coloured where that is a terminal and `NO_COLOR` is not set.
+///
+/// # Errors
+///
+/// The process has a subscriber already.
+pub fn init(filter: &Filter, format: Format) -> Result<(), TryInitError> {
+    let is_coloured = io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|set| set.is_empty());
+    subscriber(filter, format, is_coloured, io::stderr).try_init()
+}
+
+fn subscriber<W>(filter: &Filter, format: Format, is_coloured: bool, writer: W) -> Box<dyn Subscriber + Send + Sync>
+where
+    W: for<'w> MakeWriter<'w> + Send + Sync + 'static,
+{
+    let filter = EnvFilter::builder().parse(&filter.0).expect("a Filter is parsed when it is made");
+    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(writer);
+    match format {
+        Format::Text => Box::new(builder.with_ansi(is_coloured).finish()),
+        Format::Json => Box::new(builder.json().flatten_event(true).finish()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::{Arc, Mutex};
+
+    #[test]
+    fn text_lines_have_fields_and_no_colours() {
+        let lines = logged("info", Format::Text, || tracing::info!(edge = "edge-1", "linked"));
+
+        assert!(lines.ends_with("linked edge=\"edge-1\"\n"), "{lines}");
+        assert!(!lines.contains('\x1b'));
+    }
+
+    #[test]
+    fn json_lines_are_objects_with_fields_at_the_top() {
+        let lines = logged("info", Format::Json, || tracing::warn!(clients = 500, "full"));
+
+        let line: serde_json::Value = serde_json::from_str(&lines).expect("one JSON object");
+        assert_eq!((&line["level"], &line["message"], &line["clients"]), (&"WARN".into(), &"full".into(), &500.into()));
+    }
+
+    #[test]
+    fn escape_sequences_from_outside_reach_no_terminal() {
+        let hostile = "\x1b[2J\x07\u{9b}31m";
+
+        let text = logged("info", Format::Text, || tracing::info!(user = %hostile, "{hostile}"));
+        let json = logged("info", Format::Json, || tracing::info!(user = %hostile, "{hostile}"));
+
+        for lines in [text, json] {
+            assert!(lines.chars().all(|letter| letter == '\n' || !letter.is_ascii_control()), "{lines:?}");
+        }
+    }
+
+    #[test]
+    fn the_filter_decides_per_module() {
+        let lines = logged("warn,node::log::tests=debug", Format::Text, || {
+            tracing::debug!("wanted");
+            tracing::info!(target: "elsewhere", "unwanted");
+        });
+
+        assert!(lines.contains("wanted") && !lines.contains("unwanted"), "{lines}");
+    }
+
+    #[test]
+    fn levels_and_directives_are_filters() {
+        for text in ["info", "OFF", "warn,edge=debug", "info, quinn::connection=trace", "edge[client]=debug"] {
+            assert_eq!(text.parse(), Ok(Filter(text.to_owned())));
+        }
+    }
+
+    #[test]
+    fn a_misspelt_level_is_refused_and_told_the_levels() {
+        let error = "inof".parse::<Filter>().expect_err("no level");
+
+        assert_eq!(
+            error.to_string(),
+            r#""inof" is neither error, warn, info, debug, trace nor off; for one module write inof=debug"#
+        );
+        for text in ["", "info,", "edge=loud"] {
+            assert!(text.parse::<Filter>().is_err(), "{text:?}");
+        }
+    }
+
+    fn logged(filter: &str, format: Format, events: impl FnOnce()) -> String {
+        let lines = Arc::new(Mutex::new(Vec::new()));
+        let writer = Arc::clone(&lines);
+        let filter = filter.parse().expect("a filter");
+        let subscriber = subscriber(&filter, format, false, move || Lines(Arc::clone(&writer)));
+        tracing::subscriber::with_default(subscriber, events);
+        String::from_utf8(lines.lock().expect("no panic while logging").clone()).expect("text")
+    }
+
+    struct Lines(Arc<Mutex<Vec<u8>>>);
+
+    impl io::Write for Lines {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.lock().expect("no panic while logging").extend_from_slice(bytes);
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+}

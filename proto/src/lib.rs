@@ -1,0 +1,9 @@
+//! Words both sides speak: the client protocol and the link protocol.
+//!
+//! Pure: bytes in, values out. No socket, clock, task or chance in here, so that every decoder can be fuzzed and
+//! every encoder pinned in hex.
+
+pub mod client;
+pub mod id;
+pub mod limits;
+pub mod link;

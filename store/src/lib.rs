@@ -1,0 +1,1 @@
+//! What the cluster remembers: routes and leases.
