@@ -1,1 +1,4 @@
-//! The public node: holds clients, delivers to them, resolves everybody else through its relay.
+//! The public node: holds clients, delivers to them, and resolves everybody else through its relay.
+
+pub mod core;
+pub mod token;

@@ -125,7 +125,9 @@ mod tests {
         let error = udp(address, "--listen", "links").expect_err("the port is taken");
 
         assert_eq!(error.source.kind(), ErrorKind::AddrInUse);
-        assert!(error.to_string().starts_with(&format!("cannot listen on {address} for links: address already")));
+        assert!(
+            error.to_string().starts_with(&format!("cannot listen on {address} for links: address already"))
+        );
     }
 
     #[test]

@@ -1,1 +1,13 @@
 //! What every node's process needs besides its own job: configuration, admin listener, logs, queues.
+//!
+//! `main` of every binary goes through it in this order: [`config::load`], [`log::init`], [`bind`], [`admin`], and
+//! returns an [`exit::Exit`]. `causeway dev` does the same for several nodes in one process, so nothing in here is
+//! global except the log.
+
+pub mod admin;
+pub mod bind;
+pub mod config;
+pub mod exit;
+pub mod log;
+pub mod metrics;
+pub mod outbox;

@@ -66,11 +66,17 @@ impl fmt::Display for Filter {
 ///
 /// The process has a subscriber already.
 pub fn init(filter: &Filter, format: Format) -> Result<(), TryInitError> {
-    let is_coloured = io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|set| set.is_empty());
+    let is_coloured =
+        io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|set| set.is_empty());
     subscriber(filter, format, is_coloured, io::stderr).try_init()
 }
 
-fn subscriber<W>(filter: &Filter, format: Format, is_coloured: bool, writer: W) -> Box<dyn Subscriber + Send + Sync>
+fn subscriber<W>(
+    filter: &Filter,
+    format: Format,
+    is_coloured: bool,
+    writer: W,
+) -> Box<dyn Subscriber + Send + Sync>
 where
     W: for<'w> MakeWriter<'w> + Send + Sync + 'static,
 {
@@ -100,7 +106,10 @@ mod tests {
         let lines = logged("info", Format::Json, || tracing::warn!(clients = 500, "full"));
 
         let line: serde_json::Value = serde_json::from_str(&lines).expect("one JSON object");
-        assert_eq!((&line["level"], &line["message"], &line["clients"]), (&"WARN".into(), &"full".into(), &500.into()));
+        assert_eq!(
+            (&line["level"], &line["message"], &line["clients"]),
+            (&"WARN".into(), &"full".into(), &500.into())
+        );
     }
 
     #[test]
@@ -127,7 +136,8 @@ mod tests {
 
     #[test]
     fn levels_and_directives_are_filters() {
-        for text in ["info", "OFF", "warn,edge=debug", "info, quinn::connection=trace", "edge[client]=debug"] {
+        for text in ["info", "OFF", "warn,edge=debug", "info, quinn::connection=trace", "edge[client]=debug"]
+        {
             assert_eq!(text.parse(), Ok(Filter(text.to_owned())));
         }
     }

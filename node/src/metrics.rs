@@ -110,7 +110,8 @@ impl Registry {
         assert!(name.starts_with(&self.prefix), "{name}: names begin with {}", self.prefix);
         let allowed = |letter: char| matches!(letter, 'a'..='z' | '0'..='9' | '_');
         assert!(name.chars().all(allowed), "{name}: small letters, digits and _ only");
-        let labels: Vec<_> = labels.iter().map(|&(label, value)| Label::new(label, value.to_owned())).collect();
+        let labels: Vec<_> =
+            labels.iter().map(|&(label, value)| Label::new(label, value.to_owned())).collect();
         Key::from_parts(name.to_owned(), labels)
     }
 }

@@ -1,16 +1,17 @@
 //! The client protocol (Centrifugo's, version 2): what a client asks, what it is answered and pushed.
 //!
-//! [`json`] turns frames into [`Command`]s and answers into bytes. Protobuf will stand beside it, as a second
-//! encoding of the same types. The codes are in [`code`].
+//! [`json`] turns frames into [`Command`]s and answers into bytes, [`line`] does the same for terminals. Protobuf will
+//! stand beside them, as one more encoding of the same types. The codes are in [`code`].
 
 pub mod code;
 pub mod json;
+pub mod line;
 
 use std::fmt;
 
 use bytes::Bytes;
 
-use crate::id::{Channel, InvalidChannel};
+use crate::id::{Channel, InvalidChannel, UserId};
 use code::ErrorCode;
 
 /// One command of a client.
@@ -68,13 +69,10 @@ pub enum Request {
     },
     /// A ping of the client's own.
     Ping,
-    /// A call of a server's method.
-    Rpc {
-        /// Its name.
-        method: String,
-        /// Its argument: JSON, byte for byte.
-        data: Option<Bytes>,
-    },
+    /// The RPC method `send`; `None` where its argument is not `{"to":USER,"data":…}`.
+    Direct(Option<DirectMessage>),
+    /// Any other RPC method.
+    Rpc,
     /// A message without reply.
     Send,
     /// A new token before the old one expires.
@@ -107,8 +105,8 @@ pub struct Subscribe {
 /// The argument of the RPC method `send`: `{"to":"bob","data":…}`.
 #[derive(Debug, Clone, PartialEq)]
 pub struct DirectMessage {
-    /// The addressee's user id, not yet checked.
-    pub to: String,
+    /// The addressee.
+    pub to: UserId,
     /// JSON, byte for byte.
     pub data: Bytes,
 }

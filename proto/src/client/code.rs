@@ -6,6 +6,8 @@
 pub enum ErrorCode {
     /// Something of ours is away, or it is not known what became of a message: try again.
     Internal = 100,
+    /// Log in first (line protocol; others are disconnected).
+    Unauthorized = 101,
     /// Not for this user.
     PermissionDenied = 103,
     /// The client already receives this channel.
@@ -30,6 +32,7 @@ impl ErrorCode {
     pub const fn message(self) -> &'static str {
         match self {
             Self::Internal => "internal server error",
+            Self::Unauthorized => "unauthorized",
             Self::PermissionDenied => "permission denied",
             Self::AlreadySubscribed => "already subscribed",
             Self::LimitExceeded => "limit exceeded",

@@ -18,7 +18,7 @@ pub const PING: &[u8] = b"{}";
 
 /// Yields the commands of `frame` in order. One trailing newline is tolerated; an empty line, or anything that is not
 /// a command, yields [`Request::Malformed`] and ends the walk.
-pub fn commands(frame: Bytes) -> Commands {
+pub fn commands(frame: &Bytes) -> Commands {
     let end = frame.len() - usize::from(frame.ends_with(b"\n"));
     Commands { rest: Some(frame.slice(..end)) }
 }
@@ -56,10 +56,11 @@ fn command(line: &Bytes) -> Command {
     Command { id: wire.id, request: wire.into_request(line) }
 }
 
-/// Reads the argument of the RPC method `send`; `None` where a part is missing or of the wrong type.
-pub fn direct_message(data: &Bytes) -> Option<DirectMessage> {
+/// Reads the argument of the RPC method `send`; `None` where a part is missing, of the wrong type, or no user.
+fn direct_message(data: &Bytes) -> Option<DirectMessage> {
     let wire = serde_json::from_slice::<WireDirectMessage<'_>>(data).ok()?;
-    Some(DirectMessage { to: wire.to, data: data.slice_ref(wire.data.get().as_bytes()) })
+    let to = UserId::parse(&wire.to).ok()?;
+    Some(DirectMessage { to, data: data.slice_ref(wire.data.get().as_bytes()) })
 }
 
 /// The user named in a `ClientInfo`, as [`client_info`] wrote it.
@@ -286,7 +287,10 @@ impl WireCommand<'_> {
         } else if let Some(history) = self.history {
             Request::History { channel: named(history) }
         } else if let Some(rpc) = self.rpc {
-            Request::Rpc { method: rpc.method, data: payload(rpc.data) }
+            match rpc.method.as_str() {
+                "send" => Request::Direct(payload(rpc.data).as_ref().and_then(direct_message)),
+                _ => Request::Rpc,
+            }
         } else if self.send.is_some() {
             Request::Send
         } else if let Some(refresh) = self.refresh {
@@ -307,7 +311,7 @@ mod tests {
     use crate::id::InvalidChannel;
 
     fn decode(frame: &str) -> Vec<Command> {
-        commands(Bytes::copy_from_slice(frame.as_bytes())).collect()
+        commands(&Bytes::copy_from_slice(frame.as_bytes())).collect()
     }
 
     fn channel(name: &str) -> NamedChannel {
@@ -345,8 +349,9 @@ mod tests {
     #[test]
     fn null_is_a_payload_and_a_missing_field_is_none() {
         for (text, expected) in [(r#","data":null"#, Some(Bytes::from_static(b"null"))), ("", None)] {
-            let commands = decode(&format!(r#"{{"id":3,"rpc":{{"method":"m"{text}}}}}"#));
-            assert_eq!(commands[0].request, Request::Rpc { method: "m".into(), data: expected });
+            let commands = decode(&format!(r#"{{"id":3,"publish":{{"channel":"c"{text}}}}}"#));
+            let publish = Request::Publish { channel: channel("c"), data: expected, is_map: false };
+            assert_eq!(commands[0].request, publish);
         }
     }
 
@@ -420,20 +425,26 @@ mod tests {
     }
 
     #[test]
-    fn a_direct_message_needs_both_parts() {
-        let parse = |text: &str| direct_message(&Bytes::copy_from_slice(text.as_bytes()));
-        let expected = DirectMessage { to: "bob".into(), data: Bytes::from_static(b"[1, 2]") };
-        assert_eq!(parse(r#"{"to":"bob","data":[1, 2]}"#), Some(expected));
-        for text in ["{}", "1", r#"{"to":"bob"}"#, r#"{"data":1}"#, r#"{"to":1,"data":1}"#] {
-            assert_eq!(parse(text), None, "{text}");
+    fn a_direct_message_needs_a_user_and_a_payload() {
+        let parse = |text: &str| {
+            decode(&format!(r#"{{"id":1,"rpc":{{"method":"send","data":{text}}}}}"#)).remove(0).request
+        };
+        let bob = UserId::parse("bob").expect("valid");
+        let expected = DirectMessage { to: bob, data: Bytes::from_static(b"[1, 2]") };
+        assert_eq!(parse(r#"{"to":"bob","data":[1, 2]}"#), Request::Direct(Some(expected)));
+        for text in
+            ["{}", "1", r#"{"to":"bob"}"#, r#"{"data":1}"#, r#"{"to":1,"data":1}"#, r#"{"to":"","data":1}"#]
+        {
+            assert_eq!(parse(text), Request::Direct(None), "{text}");
         }
+        assert_eq!(decode(r#"{"id":1,"rpc":{"method":"sent","data":1}}"#)[0].request, Request::Rpc);
     }
 
     proptest! {
         #[test]
         fn any_bytes_are_walked_to_the_end(frame in proptest::collection::vec(any::<u8>(), 0..200)) {
             let lines = frame.iter().filter(|&&b| b == b'\n').count() + 1;
-            prop_assert!(commands(Bytes::from(frame)).count() <= lines);
+            prop_assert!(commands(&Bytes::from(frame)).count() <= lines);
         }
     }
 }

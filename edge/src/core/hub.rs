@@ -1,0 +1,288 @@
+//! The Hub: everything that an edge knows and decides. Dispatch, time, and the life of a client are here; see
+//! `core.rs` for the map of the rest.
+
+use std::cmp::Reverse;
+use std::collections::{BinaryHeap, VecDeque};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use proto::client::code::Disconnect;
+use proto::client::{Reply, json};
+use proto::id::{Channel, EdgeId, Epoch};
+use proto::limits::LANES;
+
+use super::channels::{Held, RouteWait};
+use super::link::Link;
+use super::receipts::{Looked, Receipts};
+use super::routes::Routes;
+use super::session::{Heart, Phase, Session};
+use super::{
+    Action, ClientKey, Encoding, Event, HubConfig, LookUpFailed, Map, Opened, Tally, Ticket, Verdict,
+};
+
+/// An edge without IO, time or chance.
+///
+/// After each [`Self::handle`] and [`Self::handle_timeout`], [`Self::poll_action`] must be drained.
+#[derive(Debug)]
+pub struct Hub {
+    pub(super) config: HubConfig,
+    /// What the first event's `now` was measured against: pings tell the time since then.
+    pub(super) started: Instant,
+    /// When the wall clock was last read, and what it showed.
+    clock: (Instant, Duration),
+    pub(super) sessions: Map<ClientKey, Session>,
+    pub(super) channels: Map<Channel, Held>,
+    pub(super) link: Option<Link>,
+    /// The last lease that a relay gave.
+    pub(super) epoch: Option<Epoch>,
+    /// The last number used on each lane, never used again in this life.
+    pub(super) lane_numbers: [u64; LANES],
+    pub(super) receipts: Receipts,
+    pub(super) routes: Routes,
+    /// In the order of their deadlines.
+    pub(super) route_waits: VecDeque<RouteWait>,
+    timers: BinaryHeap<Reverse<(Instant, ClientKey)>>,
+    /// Clients whose outbox was full in this turn.
+    pub(super) slow: Vec<ClientKey>,
+    pub(super) actions: VecDeque<Action>,
+    pub(super) tally: Tally,
+    is_stopping: bool,
+}
+
+impl Hub {
+    /// An edge without clients or link, at `now`, when the wall clock shows `unix`.
+    pub fn new(config: HubConfig, now: Instant, unix: Duration) -> Self {
+        let hasher = foldhash::fast::FixedState::with_seed(config.hash_seed);
+        Self {
+            config,
+            started: now,
+            clock: (now, unix),
+            sessions: Map::with_hasher(hasher.clone()),
+            channels: Map::with_hasher(hasher.clone()),
+            link: None,
+            epoch: None,
+            lane_numbers: [0; LANES],
+            receipts: Receipts::new(hasher.clone()),
+            routes: Routes::new(hasher),
+            route_waits: VecDeque::new(),
+            timers: BinaryHeap::new(),
+            slow: Vec::new(),
+            actions: VecDeque::new(),
+            tally: Tally::default(),
+            is_stopping: false,
+        }
+    }
+
+    /// Takes one event. Never fails and never waits.
+    pub fn handle(&mut self, now: Instant, event: Event) {
+        match event {
+            Event::Clock { unix } => self.clock = (now, unix),
+            Event::Opened(opened) => self.opened(now, opened),
+            Event::Frame { client, frame } => self.frame(now, client, &frame),
+            Event::Command { client, command } => self.command(now, client, command),
+            Event::Closed { client, why } => self.disconnect(client, why),
+            Event::LinkOpened { generation, link } => self.link_opened(now, generation, link),
+            Event::LinkClosed { generation } => self.link_closed(generation),
+            Event::Control { generation, frame } => {
+                if self.is_current(generation) {
+                    self.control(frame);
+                }
+            }
+            Event::Lane { generation, lane, frames } => {
+                if self.is_current(generation) {
+                    self.lane_frames(lane, &frames);
+                }
+            }
+            Event::Echo { generation, ping } => {
+                if self.is_current(generation) {
+                    self.echo(now, ping);
+                }
+            }
+            Event::RouteWritten { edge, channel, held } => {
+                self.routes.written(&edge, &channel, held, &mut self.actions);
+                self.settle(&channel);
+            }
+            Event::LookedUp { ticket, holders } => self.looked_up(ticket, holders),
+            Event::Stop => self.stop(),
+        }
+        self.drop_slow();
+    }
+
+    /// What must be done now, until there is nothing more.
+    pub fn poll_action(&mut self) -> Option<Action> {
+        self.actions.pop_front()
+    }
+
+    /// When [`Self::handle_timeout`] must be called, if nothing happens before.
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        let session = self.timers.peek().map(|Reverse((due, _))| *due);
+        let route_wait = self.route_waits.front().map(|wait| wait.until);
+        let link = self.link.as_ref().map(Link::next_due);
+        [session, route_wait, link, self.receipts.next_due()].into_iter().flatten().min()
+    }
+
+    /// Does what is due at `now`.
+    pub fn handle_timeout(&mut self, now: Instant) {
+        self.link_timeout(now);
+        while let Some((pending, verdict)) = self.receipts.overdue(now) {
+            self.give_verdict(&pending, verdict);
+        }
+        self.end_route_waits(now);
+        while let Some(&Reverse((due, client))) = self.timers.peek() {
+            if due > now {
+                break;
+            }
+            self.timers.pop();
+            self.client_timeout(now, client, due);
+        }
+        self.drop_slow();
+    }
+
+    /// What was counted, and the levels of this moment.
+    pub fn tally(&mut self) -> &Tally {
+        self.tally.channels = self.channels.len() as u64;
+        self.tally.receipts_pending = self.receipts.len() as u64;
+        &self.tally
+    }
+
+    /// Whether no client is here any more.
+    pub fn is_empty(&self) -> bool {
+        self.sessions.is_empty()
+    }
+
+    fn opened(&mut self, now: Instant, opened: Opened) {
+        let Opened { client, id, encoding, pings, patience, chance, outbox } = opened;
+        if self.is_stopping {
+            self.tally.disconnect(Disconnect::Shutdown);
+            return outbox.close(Disconnect::Shutdown);
+        }
+        let interval = self.config.ping_interval;
+        let heart =
+            pings.then(|| Heart { next_ping: now + interval.mul_f64(0.5 + chance / 2.0), pong_due: None });
+        let hasher = foldhash::fast::FixedState::with_seed(self.config.hash_seed);
+        let session = Session {
+            id,
+            encoding,
+            outbox,
+            phase: Phase::New { stale_at: now + patience },
+            channels: Map::with_hasher(hasher),
+            heart,
+            armed: None,
+        };
+        self.sessions.insert(client, session);
+        self.arm(client);
+    }
+
+    /// Sees to it that the timers look at `client` when something is due.
+    pub(super) fn arm(&mut self, client: ClientKey) {
+        let Some(session) = self.sessions.get_mut(&client) else { return };
+        let Some(due) = session.due() else { return };
+        if session.armed.is_none_or(|armed| due < armed) {
+            session.armed = Some(due);
+            self.timers.push(Reverse((due, client)));
+        }
+    }
+
+    fn client_timeout(&mut self, now: Instant, client: ClientKey, due: Instant) {
+        let pong_timeout = self.config.pong_timeout;
+        let ping_interval = self.config.ping_interval;
+        let Some(session) = self.sessions.get_mut(&client) else { return };
+        if session.armed == Some(due) {
+            session.armed = None;
+        }
+        let ended = match &session.phase {
+            Phase::New { stale_at } | Phase::Refused { stale_at } => {
+                (*stale_at <= now).then_some(Disconnect::Stale)
+            }
+            Phase::Live(login) => {
+                login.ends_at.is_some_and(|ends_at| ends_at <= now).then_some(Disconnect::Expired)
+            }
+        };
+        if let Some(why) = ended {
+            return self.disconnect(client, why);
+        }
+        if let (Phase::Live(_), Some(heart)) = (&session.phase, &mut session.heart) {
+            if heart.pong_due.is_some_and(|pong_due| pong_due <= now) {
+                return self.disconnect(client, Disconnect::NoPong);
+            }
+            if heart.next_ping <= now {
+                heart.next_ping = now + ping_interval;
+                heart.pong_due = Some(now + pong_timeout);
+                self.emit(client, Bytes::from_static(json::PING));
+            }
+        }
+        self.arm(client);
+    }
+
+    fn looked_up(&mut self, ticket: Ticket, holders: Result<Vec<EdgeId>, LookUpFailed>) {
+        let this_edge = self.this_edge().cloned();
+        let Some((pending, looked)) = self.receipts.looked_up(ticket, holders, this_edge.as_ref()) else {
+            return;
+        };
+        let verdict = match looked {
+            Looked::Nobody => Verdict::Offline,
+            Looked::Failed => Verdict::Unknown,
+            Looked::Somebody => {
+                self.tally.memories_differ += 1;
+                Verdict::Unknown
+            }
+        };
+        self.give_verdict(&pending, verdict);
+    }
+
+    pub(super) fn unix(&self, now: Instant) -> Duration {
+        let (read_at, unix) = self.clock;
+        unix + now.saturating_duration_since(read_at)
+    }
+
+    pub(super) fn encoding_of(&self, client: ClientKey) -> Option<Encoding> {
+        self.sessions.get(&client).map(|session| session.encoding)
+    }
+
+    pub(super) fn reply(&mut self, client: ClientKey, id: u32, reply: &Reply) {
+        if matches!(reply, Reply::Error(_)) {
+            self.tally.errors += 1;
+        }
+        let Some(encoding) = self.encoding_of(client) else { return };
+        self.emit(client, encoding.reply(id, reply));
+    }
+
+    /// Queues `frame` for `client`; one that is too slow is let go at the end of this turn.
+    pub(super) fn emit(&mut self, client: ClientKey, frame: Bytes) {
+        let Some(session) = self.sessions.get_mut(&client) else { return };
+        if session.emit(frame).is_err() {
+            self.slow.push(client);
+        }
+    }
+
+    fn drop_slow(&mut self) {
+        while let Some(client) = self.slow.pop() {
+            self.disconnect(client, Disconnect::Slow);
+        }
+    }
+
+    pub(super) fn disconnect(&mut self, client: ClientKey, why: Disconnect) {
+        let Some(session) = self.sessions.remove(&client) else { return };
+        self.tally.disconnect(why);
+        if session.login().is_some() {
+            self.tally.clients -= 1;
+        }
+        match why {
+            Disconnect::Slow => session.outbox.abort(why),
+            _ => session.outbox.close(why),
+        }
+        for channel in session.channels.keys() {
+            self.release(client, channel);
+        }
+    }
+
+    fn stop(&mut self) {
+        self.is_stopping = true;
+        let mut clients: Vec<ClientKey> = self.sessions.keys().copied().collect();
+        clients.sort_unstable();
+        for client in clients {
+            self.disconnect(client, Disconnect::Shutdown);
+        }
+        self.say_goodbye();
+    }
+}

@@ -1,0 +1,268 @@
+//! The link as the Hub sees it: who greets whom, who is told what, and whether it is still alive.
+
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use proto::client::Publication;
+use proto::id::{Channel, EdgeId, Epoch};
+use proto::link::{
+    Answer, CloseCode, HEARTBEAT_BYTES, Lane, LaneFrame, Member, PublicationFrame, ToEdge, ToRelay,
+};
+
+use super::hub::Hub;
+use super::receipts::Progress;
+use super::{Action, Generation, LinkOutboxes, Ticket};
+
+/// Time between pings.
+const PING_EVERY: Duration = Duration::from_secs(1);
+
+/// A link whose echo is missing for so long is dead, before its relay counts this edge as lost (3.3 s).
+const ECHO_MISSING_MAX: Duration = Duration::from_secs(3);
+
+#[derive(Debug)]
+pub(super) struct Link {
+    pub(super) generation: Generation,
+    outboxes: LinkOutboxes,
+    last_echo: Instant,
+    next_ping: Instant,
+    last_join: u32,
+    welcome: Option<Welcome>,
+}
+
+#[derive(Debug)]
+struct Welcome {
+    member: Member,
+    edge: EdgeId,
+}
+
+impl Link {
+    fn new(now: Instant, generation: Generation, outboxes: LinkOutboxes) -> Self {
+        Self { generation, outboxes, last_echo: now, next_ping: now, last_join: 0, welcome: None }
+    }
+
+    pub(super) fn next_due(&self) -> Instant {
+        self.next_ping.min(self.last_echo + ECHO_MISSING_MAX)
+    }
+}
+
+impl Hub {
+    /// The link, once the relay has greeted: until then there is none to send on.
+    pub(super) fn live_link(&self) -> Option<&Link> {
+        self.link.as_ref().filter(|link| link.welcome.is_some())
+    }
+
+    /// Whether the relay has greeted this edge on a living link.
+    pub fn is_linked(&self) -> bool {
+        self.live_link().is_some()
+    }
+
+    pub(super) fn link_opened(&mut self, now: Instant, generation: Generation, outboxes: LinkOutboxes) {
+        self.end_link();
+        let link = self.link.insert(Link::new(now, generation, outboxes));
+        let hello = ToRelay::Hello {
+            name: self.config.name.clone(),
+            epoch: self.epoch,
+            capacity: self.config.capacity,
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+        };
+        link.outboxes.control.push(hello.encode()).expect("a new queue is empty");
+        self.beat(now);
+    }
+
+    pub(super) fn link_closed(&mut self, generation: Generation) {
+        if self.link.as_ref().is_some_and(|link| link.generation == generation) {
+            self.end_link();
+        }
+    }
+
+    /// Whether `generation` is the link that counts.
+    pub(super) fn is_current(&self, generation: Generation) -> bool {
+        self.link.as_ref().is_some_and(|link| link.generation == generation)
+    }
+
+    fn end_link(&mut self) {
+        if self.link.take().is_none() {
+            return;
+        }
+        self.tally.rtt_nanos = 0;
+        self.routes.unleased();
+        self.forget_joins();
+        for (pending, verdict) in self.receipts.link_ended() {
+            self.give_verdict(&pending, verdict);
+        }
+    }
+
+    /// Ends the link for a reason of ours and tells the shell.
+    pub(super) fn drop_link(&mut self, code: CloseCode, reason: String) {
+        if let Some(link) = &self.link {
+            self.actions.push_back(Action::CloseLink { generation: link.generation, code, reason });
+            self.end_link();
+        }
+    }
+
+    pub(super) fn control(&mut self, frame: ToEdge) {
+        match frame {
+            ToEdge::Welcome { epoch, member } => self.welcomed(epoch, member),
+            ToEdge::Leased { epoch } => {
+                let edge = EdgeId { name: self.config.name.clone(), epoch };
+                if self.this_edge() == Some(&edge) {
+                    self.routes.leased(edge, &mut self.actions);
+                }
+            }
+            ToEdge::Joined { channel, number, elsewhere } => self.joined(&channel, number, elsewhere),
+            ToEdge::Elsewhere { channel, elsewhere, telling } => {
+                self.told_elsewhere(&channel, elsewhere);
+                if telling != 0 {
+                    self.say(&ToRelay::Told { telling });
+                }
+            }
+            ToEdge::Gone { member } => {
+                for ticket in self.receipts.awaiting(member) {
+                    let progress = self.receipts.answered(ticket, member, Answer::Unknown);
+                    self.progress(ticket, progress);
+                }
+            }
+        }
+    }
+
+    fn welcomed(&mut self, epoch: Epoch, member: Member) {
+        let edge = EdgeId { name: self.config.name.clone(), epoch };
+        let Some(link) = &mut self.link else { return };
+        link.welcome = Some(Welcome { member, edge });
+        self.epoch = Some(epoch);
+        self.tally.links += 1;
+        for channel in self.held_channels() {
+            self.join(&channel);
+        }
+        self.say(&ToRelay::Synced);
+    }
+
+    /// This edge in its present life, while it is linked.
+    pub(super) fn this_edge(&self) -> Option<&EdgeId> {
+        Some(&self.link.as_ref()?.welcome.as_ref()?.edge)
+    }
+
+    /// Tells the relay that this edge holds `channel` from now on, if there is a link.
+    pub(super) fn join(&mut self, channel: &Channel) {
+        let Some(link) = self.link.as_mut().filter(|link| link.welcome.is_some()) else { return };
+        link.last_join += 1;
+        let number = link.last_join;
+        self.join_sent(channel, number);
+        self.say(&ToRelay::Join { channel: channel.clone(), number });
+    }
+
+    /// Queues a control frame. The control stream carries state: where it is full, the link must begin anew.
+    pub(super) fn say(&mut self, frame: &ToRelay) {
+        let Some(link) = &self.link else { return };
+        if link.outboxes.control.push(frame.encode()).is_err() {
+            self.drop_link(CloseCode::Overflow, "the control stream's queue is full".to_owned());
+        }
+    }
+
+    /// Queues a publication in its lane; its ticket, or `None` where the link is away or the lane is full.
+    pub(super) fn send_out(
+        &mut self,
+        channel: &str,
+        publication: Publication<'_>,
+        wants_receipt: bool,
+    ) -> Option<Ticket> {
+        let link = self.link.as_ref()?;
+        let source = link.welcome.as_ref()?.member;
+        let lane = proto::link::lane_of(channel);
+        let number = self.lane_numbers[lane.index()] + 1;
+        let Publication { data, info } = publication;
+        let frame = PublicationFrame { source, number, wants_receipt, channel, info, data };
+        link.outboxes.lanes[lane.index()].push(frame.encode()).ok()?;
+        self.lane_numbers[lane.index()] = number;
+        self.tally.frames_out += 1;
+        Some(Ticket { lane, number })
+    }
+
+    pub(super) fn lane_frames(&mut self, lane: Lane, frames: &[Bytes]) {
+        for bytes in frames {
+            match LaneFrame::decode(bytes) {
+                Ok(frame) => self.lane_frame(lane, frame),
+                Err(error) => {
+                    return self.drop_link(CloseCode::BadFrame, format!("lane {}: {error}", lane.0));
+                }
+            }
+        }
+    }
+
+    fn lane_frame(&mut self, lane: Lane, frame: LaneFrame<'_>) {
+        match frame {
+            LaneFrame::Publication(frame) => self.publication_came(lane, frame),
+            LaneFrame::Routed { number, holders, complete, .. } => {
+                let ticket = Ticket { lane, number };
+                let progress = self.receipts.routed(ticket, holders, complete);
+                self.progress(ticket, progress);
+            }
+            LaneFrame::Answer { number, holder, answer, .. } => {
+                let ticket = Ticket { lane, number };
+                let progress = self.receipts.answered(ticket, holder, answer);
+                self.progress(ticket, progress);
+            }
+        }
+    }
+
+    fn publication_came(&mut self, lane: Lane, frame: PublicationFrame<'_>) {
+        self.tally.frames_in += 1;
+        let publication = Publication { data: frame.data, info: frame.info };
+        let took = self.deliver(frame.channel, publication);
+        if !frame.wants_receipt {
+            return;
+        }
+        let Some(link) = &self.link else { return };
+        let Some(Welcome { member, edge }) = &link.welcome else { return };
+        let answer = match took {
+            None => Answer::NotHere(edge.clone()),
+            // Its only readers have just been let go as too slow; they will be back.
+            Some(0) => Answer::Unknown,
+            Some(n) => Answer::Took(n),
+        };
+        let answer =
+            LaneFrame::Answer { source: frame.source, number: frame.number, holder: *member, answer };
+        // A full lane makes this answer silence, which its source counts as unknown.
+        let _ = link.outboxes.lanes[lane.index()].push(answer.encode());
+    }
+
+    fn progress(&mut self, ticket: Ticket, progress: Progress) {
+        match progress {
+            Progress::Wait => {}
+            Progress::LookUp(channel) => self.actions.push_back(Action::LookUp { ticket, channel }),
+            Progress::Over(pending, verdict) => self.give_verdict(&pending, verdict),
+        }
+    }
+
+    pub(super) fn echo(&mut self, now: Instant, ping: [u8; HEARTBEAT_BYTES]) {
+        let Some(link) = &mut self.link else { return };
+        link.last_echo = now;
+        let sent = self.started + Duration::from_nanos(u64::from_be_bytes(ping));
+        let rtt = now.saturating_duration_since(sent).as_nanos();
+        self.tally.rtt_nanos = u64::try_from(rtt).unwrap_or(u64::MAX).max(1);
+    }
+
+    pub(super) fn link_timeout(&mut self, now: Instant) {
+        let Some(link) = &self.link else { return };
+        if now >= link.last_echo + ECHO_MISSING_MAX {
+            return self.drop_link(CloseCode::Silent, "the relay's echo is missing for 3 s".to_owned());
+        }
+        if now >= link.next_ping {
+            self.beat(now);
+        }
+    }
+
+    fn beat(&mut self, now: Instant) {
+        let since_start = now.saturating_duration_since(self.started).as_nanos();
+        let ping = u64::try_from(since_start).unwrap_or(u64::MAX).to_be_bytes();
+        let Some(link) = &mut self.link else { return };
+        link.next_ping = now + PING_EVERY;
+        // A full queue means that nothing gets out; the missing echo will tell.
+        let _ = link.outboxes.heartbeat.push(Bytes::copy_from_slice(&ping));
+    }
+
+    /// Says goodbye, so that the relay removes this edge's routes at once.
+    pub(super) fn say_goodbye(&mut self) {
+        self.say(&ToRelay::Goodbye);
+    }
+}

@@ -1,0 +1,197 @@
+//! What became of directed messages that went to the relay.
+//!
+//! ```text
+//! sent ─▶ routed to n holders ─▶ all have answered ─▶ somebody took it ─▶ delivered
+//!            │                        │             ├─▶ one cannot say, or the relay does not know all ─▶ unknown
+//!            │ n = 0                  │             └─▶ the store is asked ─▶ nobody else ─▶ offline, else unknown
+//! 4 s pass, or the link ends: delivered if somebody took it, else unknown
+//! ```
+
+use std::collections::VecDeque;
+use std::time::{Duration, Instant};
+
+use proto::id::{Channel, EdgeId};
+use proto::link::{Answer, Member};
+
+use super::{ClientKey, LookUpFailed, Map, Ticket, Verdict};
+
+/// When a verdict is due at the latest; clients give up after 5 s.
+pub(super) const VERDICT_DUE: Duration = Duration::from_secs(4);
+
+/// Messages that may wait at once: what 16,000 a second leave behind in 4 s of silence. At some 200 bytes each, 13 MB.
+pub(super) const RECEIPTS_MAX: usize = 65_536;
+
+#[derive(Debug)]
+pub(super) struct Receipts {
+    pending: Map<Ticket, Pending>,
+    /// In the order of sending, which is the order of the deadlines; answered ones are passed over.
+    deadlines: VecDeque<(Instant, Ticket)>,
+}
+
+/// A message that waits.
+#[derive(Debug)]
+pub(super) struct Pending {
+    pub(super) client: ClientKey,
+    pub(super) reply_id: u32,
+    pub(super) channel: Channel,
+    /// How many outboxes have it, here and elsewhere.
+    pub(super) took: u32,
+    stage: Stage,
+    /// Whether somebody may have it, or not.
+    is_unsure: bool,
+    not_here: Vec<EdgeId>,
+}
+
+#[derive(Debug, PartialEq, Eq)]
+enum Stage {
+    Sent,
+    Routed { awaited: Vec<Member>, complete: bool },
+    LookingUp,
+}
+
+/// How it goes on with a message.
+#[derive(Debug)]
+pub(super) enum Progress {
+    /// More must be heard.
+    Wait,
+    /// The store must be asked about this channel.
+    LookUp(Channel),
+    /// It is over.
+    Over(Pending, Verdict),
+}
+
+impl Pending {
+    pub(super) fn new(client: ClientKey, reply_id: u32, channel: Channel, took_here: u32) -> Self {
+        let (stage, not_here) = (Stage::Sent, Vec::new());
+        Self { client, reply_id, channel, took: took_here, stage, is_unsure: false, not_here }
+    }
+
+    /// The verdict when nothing more can be heard.
+    fn final_verdict(&self) -> Verdict {
+        if self.took > 0 { Verdict::Delivered(self.took) } else { Verdict::Unknown }
+    }
+}
+
+impl Receipts {
+    pub(super) fn new(hasher: foldhash::fast::FixedState) -> Self {
+        Self { pending: Map::with_hasher(hasher), deadlines: VecDeque::new() }
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.pending.len()
+    }
+
+    pub(super) fn has_room(&self) -> bool {
+        self.pending.len() < RECEIPTS_MAX
+    }
+
+    pub(super) fn insert(&mut self, now: Instant, ticket: Ticket, pending: Pending) {
+        while self.deadlines.front().is_some_and(|(_, oldest)| !self.pending.contains_key(oldest)) {
+            self.deadlines.pop_front();
+        }
+        self.pending.insert(ticket, pending);
+        self.deadlines.push_back((now + VERDICT_DUE, ticket));
+    }
+
+    pub(super) fn routed(&mut self, ticket: Ticket, holders: Vec<Member>, complete: bool) -> Progress {
+        let Some(pending) = self.pending.get_mut(&ticket) else { return Progress::Wait };
+        if pending.stage == Stage::Sent {
+            pending.stage = Stage::Routed { awaited: holders, complete };
+        }
+        self.advance(ticket)
+    }
+
+    pub(super) fn answered(&mut self, ticket: Ticket, holder: Member, answer: Answer) -> Progress {
+        let Some(pending) = self.pending.get_mut(&ticket) else { return Progress::Wait };
+        let Stage::Routed { awaited, .. } = &mut pending.stage else { return Progress::Wait };
+        let Some(position) = awaited.iter().position(|&member| member == holder) else {
+            return Progress::Wait;
+        };
+        awaited.swap_remove(position);
+        match answer {
+            Answer::Took(n) => pending.took = pending.took.saturating_add(n),
+            Answer::NotHere(edge) => pending.not_here.push(edge),
+            Answer::Unknown => pending.is_unsure = true,
+        }
+        self.advance(ticket)
+    }
+
+    /// The messages that wait for an answer of `member`, which will not come.
+    pub(super) fn awaiting(&self, member: Member) -> Vec<Ticket> {
+        let awaits = |pending: &Pending| matches!(&pending.stage, Stage::Routed { awaited, .. } if awaited.contains(&member));
+        self.pending.iter().filter(|(_, pending)| awaits(pending)).map(|(&ticket, _)| ticket).collect()
+    }
+
+    pub(super) fn looked_up(
+        &mut self,
+        ticket: Ticket,
+        holders: Result<Vec<EdgeId>, LookUpFailed>,
+        this_edge: Option<&EdgeId>,
+    ) -> Option<(Pending, Looked)> {
+        self.pending.get(&ticket).filter(|pending| pending.stage == Stage::LookingUp)?;
+        let pending = self.pending.remove(&ticket)?;
+        let looked = match holders {
+            Err(LookUpFailed) => Looked::Failed,
+            Ok(holders) => {
+                let is_known = |edge: &EdgeId| Some(edge) == this_edge || pending.not_here.contains(edge);
+                if holders.iter().all(is_known) { Looked::Nobody } else { Looked::Somebody }
+            }
+        };
+        Some((pending, looked))
+    }
+
+    /// A message whose time is up.
+    pub(super) fn overdue(&mut self, now: Instant) -> Option<(Pending, Verdict)> {
+        while let Some(&(due, ticket)) = self.deadlines.front() {
+            if due > now {
+                return None;
+            }
+            self.deadlines.pop_front();
+            if let Some(pending) = self.pending.remove(&ticket) {
+                let verdict = pending.final_verdict();
+                return Some((pending, verdict));
+            }
+        }
+        None
+    }
+
+    /// All messages that only the link could have told about; those that ask the store still may.
+    pub(super) fn link_ended(&mut self) -> Vec<(Pending, Verdict)> {
+        let ended = self.pending.extract_if(|_, pending| pending.stage != Stage::LookingUp);
+        let mut ended: Vec<_> = ended.collect();
+        ended.sort_unstable_by_key(|&(ticket, _)| ticket);
+        ended
+            .into_iter()
+            .map(|(_, pending)| (pending.final_verdict(), pending))
+            .map(|(v, p)| (p, v))
+            .collect()
+    }
+
+    pub(super) fn next_due(&self) -> Option<Instant> {
+        self.deadlines.front().map(|&(due, _)| due)
+    }
+
+    fn advance(&mut self, ticket: Ticket) -> Progress {
+        let Some(pending) = self.pending.get_mut(&ticket) else { return Progress::Wait };
+        let complete = match &pending.stage {
+            Stage::Routed { awaited, complete } if awaited.is_empty() => *complete,
+            Stage::Routed { .. } | Stage::Sent | Stage::LookingUp => return Progress::Wait,
+        };
+        if pending.took == 0 && complete && !pending.is_unsure {
+            pending.stage = Stage::LookingUp;
+            return Progress::LookUp(pending.channel.clone());
+        }
+        let pending = self.pending.remove(&ticket).expect("it was just there");
+        let verdict = pending.final_verdict();
+        Progress::Over(pending, verdict)
+    }
+}
+
+/// What the store said of a message that nobody took.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Looked {
+    Nobody,
+    /// Two memories differ.
+    Somebody,
+    Failed,
+}

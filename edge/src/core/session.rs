@@ -1,0 +1,171 @@
+//! One client's state: who it is, what it receives, what it waits for, when it must be looked at again.
+
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use node::outbox::{Full, Outbox};
+use proto::client::code::Disconnect;
+use proto::client::{ClientId, Publication, Reply, json, line};
+use proto::id::{Channel, UserId};
+
+use super::{Encoding, Map, OUTBOX_BYTES_MAX};
+
+/// See the file.
+///
+/// # Invariants
+/// `channels` has a channel exactly when the Hub lists this client as its subscriber.
+#[derive(Debug)]
+pub(super) struct Session {
+    pub(super) id: ClientId,
+    pub(super) encoding: Encoding,
+    pub(super) outbox: Outbox<Disconnect>,
+    pub(super) phase: Phase,
+    pub(super) channels: Map<Channel, Subscription>,
+    pub(super) heart: Option<Heart>,
+    /// The earliest time at which the Hub's timers will look at this session.
+    pub(super) armed: Option<Instant>,
+}
+
+#[derive(Debug)]
+pub(super) enum Phase {
+    /// It has until then to log in.
+    New { stale_at: Instant },
+    /// Its connect got an error; it has until then to go.
+    Refused { stale_at: Instant },
+    /// It is logged in.
+    Live(Box<Login>),
+}
+
+#[derive(Debug)]
+pub(super) struct Login {
+    pub(super) user: UserId,
+    /// Its `ClientInfo`, encoded once for all that it will publish.
+    pub(super) info: Bytes,
+    /// What its token subscribed it to, the personal channel not counted.
+    pub(super) token_channels: Vec<Channel>,
+    /// When the session ends unless a new token comes.
+    pub(super) ends_at: Option<Instant>,
+    /// Set until the connect reply is out: nothing else may go before it.
+    pub(super) greeting: Option<Greeting>,
+}
+
+/// A connect that waits until this client can be reached in all of its channels.
+#[derive(Debug)]
+pub(super) struct Greeting {
+    /// The connect's id.
+    pub(super) reply_id: u32,
+    pub(super) ttl: Option<u32>,
+    /// Server-side subscriptions that are not settled.
+    pub(super) unsettled: usize,
+    /// What goes out behind the reply.
+    pub(super) parked: Parked,
+}
+
+/// What a client has of one channel.
+#[derive(Debug)]
+pub(super) enum Subscription {
+    /// The server's, made at connect; its publications wait with the connect reply.
+    Server,
+    /// Asked for, and not yet answered.
+    Pending { reply_id: u32, parked: Parked },
+    /// Asked for and answered.
+    Active,
+}
+
+/// Frames that must wait behind a reply, bounded like the outbox.
+#[derive(Debug, Default)]
+pub(super) struct Parked {
+    frames: Vec<Bytes>,
+    bytes: usize,
+}
+
+impl Parked {
+    pub(super) fn push(&mut self, frame: Bytes) -> Result<(), Full> {
+        if self.bytes + frame.len() > OUTBOX_BYTES_MAX {
+            return Err(Full);
+        }
+        self.bytes += frame.len();
+        self.frames.push(frame);
+        Ok(())
+    }
+
+    pub(super) fn into_frames(self) -> Vec<Bytes> {
+        self.frames
+    }
+}
+
+/// Pings, for clients that answer them.
+#[derive(Debug)]
+pub(super) struct Heart {
+    pub(super) next_ping: Instant,
+    /// Set while a ping is unanswered.
+    pub(super) pong_due: Option<Instant>,
+}
+
+impl Session {
+    /// Queues `frame`, behind the connect reply if that is not out yet.
+    pub(super) fn emit(&mut self, frame: Bytes) -> Result<(), Full> {
+        match &mut self.phase {
+            Phase::Live(login) => match &mut login.greeting {
+                Some(greeting) => greeting.parked.push(frame),
+                None => self.outbox.push(frame),
+            },
+            Phase::New { .. } | Phase::Refused { .. } => self.outbox.push(frame),
+        }
+    }
+
+    /// Queues a publication of `channel` behind the subscribe reply that is not out yet.
+    pub(super) fn park(&mut self, channel: &str, frame: Bytes) -> Result<(), Full> {
+        match self.channels.get_mut(channel) {
+            Some(Subscription::Pending { parked, .. }) => parked.push(frame),
+            Some(Subscription::Server | Subscription::Active) | None => self.emit(frame),
+        }
+    }
+
+    /// The first ping comes a whole interval later than it would have at the opening, at most.
+    pub(super) fn start_heart(&mut self, now: Instant, interval: Duration) {
+        if let Some(heart) = &mut self.heart {
+            heart.next_ping = heart.next_ping.max(now + interval / 2);
+        }
+    }
+
+    pub(super) fn login(&self) -> Option<&Login> {
+        match &self.phase {
+            Phase::Live(login) => Some(login),
+            Phase::New { .. } | Phase::Refused { .. } => None,
+        }
+    }
+
+    /// When something is due: the log-in, the token's end, a ping, a pong.
+    pub(super) fn due(&self) -> Option<Instant> {
+        let (phase, heart) = match &self.phase {
+            Phase::New { stale_at } | Phase::Refused { stale_at } => (Some(*stale_at), None),
+            Phase::Live(login) => (login.ends_at, self.heart.as_ref()),
+        };
+        let heart =
+            heart.map(|heart| heart.pong_due.map_or(heart.next_ping, |pong| pong.min(heart.next_ping)));
+        [phase, heart].into_iter().flatten().min()
+    }
+}
+
+/// Writes replies and pushes as a client reads them.
+impl Encoding {
+    pub(super) fn reply(self, id: u32, reply: &Reply) -> Bytes {
+        match self {
+            Self::Json => json::reply(id, reply),
+            Self::Line => line::reply(reply),
+        }
+    }
+
+    pub(super) fn publication(self, channel: &str, publication: Publication<'_>) -> Bytes {
+        match self {
+            Self::Json => json::publication(channel, publication),
+            Self::Line => line::publication(channel, publication),
+        }
+    }
+}
+
+/// Seconds until a token expires, as clients are told: at least one, or they would think that it never does.
+pub(super) fn ttl(expires: u64, unix: Duration) -> u32 {
+    u32::try_from(expires.saturating_sub(unix.as_secs()).max(1)).unwrap_or(u32::MAX)
+}

@@ -1,0 +1,100 @@
+//! What the Hub counts: plain numbers, turned into metrics once per turn of the event loop.
+
+use proto::client::code::Disconnect;
+
+/// What became of a message that a client sent: each one ends in exactly one of these.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Outcome {
+    /// A publication on its way to whoever receives the channel.
+    Accepted,
+    /// A directed message that at least one outbox has.
+    Delivered,
+    /// A directed message to somebody who is nowhere.
+    Offline,
+    /// Refused for good: the sender's mistake.
+    Rejected,
+    /// Not known, or refused for now: the sender may try again.
+    Unknown,
+}
+
+impl Outcome {
+    /// All of them.
+    pub const ALL: [Self; 5] =
+        [Self::Accepted, Self::Delivered, Self::Offline, Self::Rejected, Self::Unknown];
+
+    /// As a label value.
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::Accepted => "accepted",
+            Self::Delivered => "delivered",
+            Self::Offline => "offline",
+            Self::Rejected => "rejected",
+            Self::Unknown => "unknown",
+        }
+    }
+}
+
+/// What a receipt says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verdict {
+    /// So many connections have it in their outbox; more than none.
+    Delivered(u32),
+    /// The addressee is connected nowhere.
+    Offline,
+    /// Nobody can tell.
+    Unknown,
+}
+
+/// Counters since the start, and levels.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Tally {
+    /// Publications and directed messages that clients sent.
+    pub messages_received: u64,
+    /// The same by what became of them, as [`Outcome::ALL`] has it.
+    pub messages: [u64; Outcome::ALL.len()],
+    /// Receipts given: delivered, offline, unknown.
+    pub receipts: [u64; 3],
+    /// Publications put into clients' outboxes.
+    pub pushes: u64,
+    /// Publication frames that came from other edges.
+    pub frames_in: u64,
+    /// Publication frames sent to the relay.
+    pub frames_out: u64,
+    /// Look-ups whose answer contradicts the relay.
+    pub memories_differ: u64,
+    /// Clients let go, as [`Disconnect::ALL`] has it.
+    pub disconnects: [u64; Disconnect::ALL.len()],
+    /// Error replies.
+    pub errors: u64,
+    /// Clients logged in now.
+    pub clients: u64,
+    /// Channels held now.
+    pub channels: u64,
+    /// Directed messages that wait for their verdict now.
+    pub receipts_pending: u64,
+    /// Links that were greeted by the relay.
+    pub links: u64,
+    /// Round trip of the last heartbeat, in nanoseconds; 0 without a link.
+    pub rtt_nanos: u64,
+}
+
+impl Tally {
+    pub(super) fn message(&mut self, outcome: Outcome) {
+        self.messages[outcome as usize] += 1;
+    }
+
+    pub(super) fn receipt(&mut self, verdict: Verdict) {
+        let (index, outcome) = match verdict {
+            Verdict::Delivered(_) => (0, Outcome::Delivered),
+            Verdict::Offline => (1, Outcome::Offline),
+            Verdict::Unknown => (2, Outcome::Unknown),
+        };
+        self.receipts[index] += 1;
+        self.message(outcome);
+    }
+
+    pub(super) fn disconnect(&mut self, why: Disconnect) {
+        let index = Disconnect::ALL.iter().position(|&code| code == why).expect("ALL has all");
+        self.disconnects[index] += 1;
+    }
+}

@@ -1,0 +1,229 @@
+//! The admin listener: metrics, health and readiness of one node over HTTP/1.1.
+//!
+//! Each node of a process spawns one [`Admin`]. It runs on a thread and a runtime of its own, so that a scrape
+//! does not disturb the data path and is still answered when the data path is wedged. The data path reaches it
+//! through two handles only: [`Pulse`], which the event loop beats, and [`Readiness`], which it sets.
+//!
+//! What must stay true: nothing here waits for a client without a deadline, and no client costs more than one of
+//! [`CONNECTIONS_MAX`] places for [`CONNECTION_LIFETIME`].
+
+mod pulse;
+mod readiness;
+
+use std::borrow::Cow;
+use std::convert::Infallible;
+use std::io;
+use std::net::{SocketAddr, TcpListener};
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use http_body_util::Full;
+use hyper::body::{Bytes, Incoming};
+use hyper::header::{ALLOW, CONTENT_TYPE, HeaderValue};
+use hyper::service::service_fn;
+use hyper::{Method, Request, Response, StatusCode};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use metrics_exporter_prometheus::PrometheusHandle;
+use tokio::net::TcpStream;
+use tokio::sync::oneshot;
+use tokio::task::JoinSet;
+use tokio::time::{interval, sleep, timeout};
+use tracing::{debug, warn};
+
+pub use pulse::Pulse;
+pub use readiness::Readiness;
+
+/// Connections at the same time; a further one is closed. A scraper, a balancer and an operator need three.
+const CONNECTIONS_MAX: usize = 64;
+
+/// The largest request head; ours are under 1 KiB, and a proxy's cookies are not for us.
+const HEAD_BYTES_MAX: usize = 8 << 10;
+
+/// How long a client may take to send its request.
+const HEAD_READ_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// How long a connection may live. It carries one request, so this is the head's time and as much for the answer.
+const CONNECTION_LIFETIME: Duration = Duration::from_secs(10);
+
+/// Histogram samples pile up in memory between two upkeeps.
+const UPKEEP_INTERVAL: Duration = Duration::from_secs(5);
+
+/// How long to leave a failing `accept` alone. Out of file descriptors it fails at once, and would spin.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// The event loop ticks every 500 ms; three missed ticks may be a burst, a fourth is a stall.
+const PULSE_AGE_MAX: Duration = Duration::from_secs(2);
+
+/// What `/metrics` is, in the words of the Prometheus text format.
+const METRICS_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
+const TEXT_TYPE: &str = "text/plain; charset=utf-8";
+const JSON_TYPE: &str = "application/json";
+
+/// A running admin listener; dropping it stops it.
+#[derive(Debug)]
+pub struct Admin {
+    address: SocketAddr,
+    stop: Option<oneshot::Sender<()>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Admin {
+    /// Serves `listener` until stopped; see [`crate::bind::tcp`].
+    ///
+    /// # Errors
+    ///
+    /// The system has no thread or no file descriptor left.
+    pub fn spawn(
+        listener: TcpListener,
+        prometheus: PrometheusHandle,
+        pulse: Pulse,
+        readiness: Readiness,
+    ) -> io::Result<Self> {
+        listener.set_nonblocking(true)?;
+        let address = listener.local_addr()?;
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let listener = {
+            let _entered = runtime.enter();
+            tokio::net::TcpListener::from_std(listener)?
+        };
+        let pages = Arc::new(Pages { prometheus, pulse, readiness });
+        let (stop, stopped) = oneshot::channel();
+        let thread = std::thread::Builder::new()
+            .name("admin".to_owned())
+            .spawn(move || runtime.block_on(serve(listener, pages, stopped)))?;
+        Ok(Self { address, stop: Some(stop), thread: Some(thread) })
+    }
+
+    /// Returns the address it listens on, with the port the system chose where 0 was asked for.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Stops listening, cuts the connections and waits for the thread, which waits for nobody.
+    pub fn stop(self) {
+        drop(self);
+    }
+}
+
+impl Drop for Admin {
+    fn drop(&mut self) {
+        drop(self.stop.take());
+        if self.thread.take().is_some_and(|thread| thread.join().is_err()) {
+            warn!("the admin listener had panicked");
+        }
+    }
+}
+
+async fn serve(listener: tokio::net::TcpListener, pages: Arc<Pages>, mut stopped: oneshot::Receiver<()>) {
+    let mut connections = JoinSet::new();
+    let mut upkeep = interval(UPKEEP_INTERVAL);
+    loop {
+        tokio::select! {
+            biased;
+            _ = &mut stopped => return,
+            _ = upkeep.tick() => pages.prometheus.run_upkeep(),
+            Some(ended) = connections.join_next() => {
+                if let Err(error) = ended {
+                    warn!(%error, "an admin request panicked");
+                }
+            }
+            accepted = listener.accept() => match accepted {
+                Ok((stream, _)) if connections.len() < CONNECTIONS_MAX => {
+                    connections.spawn(answer_one(stream, Arc::clone(&pages)));
+                }
+                Ok((_, peer)) => debug!(%peer, connections_max = CONNECTIONS_MAX, "admin listener is full"),
+                Err(error) => {
+                    warn!(%error, "the admin listener cannot accept");
+                    sleep(ACCEPT_PAUSE).await;
+                }
+            },
+        }
+    }
+}
+
+/// Without keep-alive: scrapes are seconds apart, and an idle connection would hold a place for nothing.
+async fn answer_one(stream: TcpStream, pages: Arc<Pages>) {
+    let service = service_fn(|request| std::future::ready(Ok::<_, Infallible>(pages.answer(&request))));
+    let connection = hyper::server::conn::http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEAD_READ_TIMEOUT)
+        .max_header_size(HEAD_BYTES_MAX)
+        .keep_alive(false)
+        .serve_connection(TokioIo::new(stream), service);
+    match timeout(CONNECTION_LIFETIME, connection).await {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => debug!(%error, "an admin connection failed"),
+        Err(_) => debug!("an admin connection was cut: its time was over"),
+    }
+}
+
+struct Pages {
+    prometheus: PrometheusHandle,
+    pulse: Pulse,
+    readiness: Readiness,
+}
+
+impl Pages {
+    /// Hyper leaves the body out where the method is HEAD.
+    fn answer(&self, request: &Request<Incoming>) -> Response<Full<Bytes>> {
+        let page = match request.uri().path() {
+            "/metrics" => Self::metrics,
+            "/health" => Self::health,
+            "/ready" => Self::ready,
+            _ => {
+                return response(
+                    StatusCode::NOT_FOUND,
+                    TEXT_TYPE,
+                    "not found: try /metrics, /health, /ready\n",
+                );
+            }
+        };
+        if !matches!(*request.method(), Method::GET | Method::HEAD) {
+            let mut refusal = response(StatusCode::METHOD_NOT_ALLOWED, TEXT_TYPE, "only GET and HEAD\n");
+            refusal.headers_mut().insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
+            return refusal;
+        }
+        page(self)
+    }
+
+    fn metrics(&self) -> Response<Full<Bytes>> {
+        response(StatusCode::OK, METRICS_TYPE, self.prometheus.render())
+    }
+
+    fn health(&self) -> Response<Full<Bytes>> {
+        let age = self.pulse.age();
+        if age <= PULSE_AGE_MAX {
+            return response(StatusCode::OK, TEXT_TYPE, "ok\n");
+        }
+        let stalled = format!("the event loop has not turned for {:.1} s\n", age.as_secs_f64());
+        response(StatusCode::SERVICE_UNAVAILABLE, TEXT_TYPE, stalled)
+    }
+
+    fn ready(&self) -> Response<Full<Bytes>> {
+        let reasons = self.readiness.reasons();
+        if reasons.is_empty() {
+            return response(StatusCode::OK, JSON_TYPE, r#"{"ready":true}"#);
+        }
+        let body = serde_json::json!({ "ready": false, "reasons": *reasons }).to_string();
+        response(StatusCode::SERVICE_UNAVAILABLE, JSON_TYPE, body)
+    }
+}
+
+fn response(
+    status: StatusCode,
+    content_type: &'static str,
+    body: impl Into<Cow<'static, str>>,
+) -> Response<Full<Bytes>> {
+    let body = match body.into() {
+        Cow::Borrowed(text) => Bytes::from_static(text.as_bytes()),
+        Cow::Owned(text) => Bytes::from(text),
+    };
+    let mut response = Response::new(Full::new(body));
+    *response.status_mut() = status;
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+    response
+}
+
+#[cfg(test)]
+mod tests;

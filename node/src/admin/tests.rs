@@ -1,0 +1,214 @@
+//! The admin listener over real sockets.
+
+use std::io::{ErrorKind, Read, Write};
+use std::net::{Ipv4Addr, TcpStream};
+use std::time::Instant;
+
+use super::*;
+use crate::metrics::Registry;
+
+#[test]
+fn health_follows_the_pulse() {
+    let node = Node::with_pulse(Pulse::since(Instant::now() - PULSE_AGE_MAX - Duration::from_millis(50)));
+    let stalled = node.get("/health");
+    assert_eq!(stalled.status(), "503 Service Unavailable");
+    assert!(stalled.body().starts_with("the event loop has not turned for 2."), "{}", stalled.body());
+
+    node.pulse.beat();
+
+    let alive = node.get("/health");
+    assert_eq!((alive.status(), alive.body()), ("200 OK", "ok\n"));
+    assert_eq!(alive.header("content-type"), Some("text/plain; charset=utf-8"));
+}
+
+#[test]
+fn a_loop_that_has_not_begun_has_two_seconds() {
+    let node = Node::new();
+
+    assert_eq!(node.get("/health").status(), "200 OK");
+}
+
+#[test]
+fn readiness_tells_its_reasons_as_json() {
+    let node = Node::new();
+    let starting = node.get("/ready");
+    assert_eq!(starting.status(), "503 Service Unavailable");
+    assert_eq!(starting.header("content-type"), Some("application/json"));
+    assert_eq!(starting.body(), r#"{"ready":false,"reasons":["starting"]}"#);
+
+    node.readiness.set(vec!["full".into(), "no \"relay\"".into()]);
+    assert_eq!(node.get("/ready").body(), r#"{"ready":false,"reasons":["full","no \"relay\""]}"#);
+
+    node.readiness.set(Vec::new());
+    let ready = node.get("/ready");
+    assert_eq!((ready.status(), ready.body()), ("200 OK", r#"{"ready":true}"#));
+}
+
+#[test]
+fn metrics_are_prometheus_text() {
+    let node = Node::new();
+    node.registry.counter("edge_pushes_total", "Grows with each push.", &[]).increment(7);
+
+    let metrics = node.get("/metrics?ignored=1");
+
+    assert_eq!(metrics.status(), "200 OK");
+    assert_eq!(metrics.header("content-type"), Some("text/plain; version=0.0.4; charset=utf-8"));
+    assert!(metrics.body().contains("\nedge_pushes_total 7\n"), "{}", metrics.body());
+}
+
+#[test]
+fn head_has_the_length_and_no_body() {
+    let node = Node::new();
+
+    let head = node.ask("HEAD /health HTTP/1.1\r\nHost: a\r\n\r\n");
+
+    assert_eq!((head.status(), head.header("content-length"), head.body()), ("200 OK", Some("3"), ""));
+}
+
+#[test]
+fn other_paths_are_404_and_other_methods_405() {
+    let node = Node::new();
+
+    for path in ["/", "/metrics/", "/Health", "//ready"] {
+        let missing = node.get(path);
+        assert_eq!(missing.status(), "404 Not Found", "{path}");
+        assert_eq!(missing.header("content-type"), Some("text/plain; charset=utf-8"));
+    }
+    for path in ["/metrics", "/health", "/ready"] {
+        let refused = node.ask(&format!("POST {path} HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\n\r\n"));
+        assert_eq!(refused.status(), "405 Method Not Allowed", "{path}");
+        assert_eq!(refused.header("allow"), Some("GET, HEAD"));
+    }
+}
+
+#[test]
+fn a_head_above_the_cap_is_refused_and_one_below_is_not() {
+    let node = Node::new();
+    let request = |padding| format!("GET /health HTTP/1.1\r\nX: {}\r\n\r\n", "x".repeat(padding));
+    let frame = request(0).len();
+
+    let largest = node.ask(&request(HEAD_BYTES_MAX - frame));
+    let too_large = node.ask(&request(HEAD_BYTES_MAX - frame + 1));
+
+    assert_eq!(largest.status(), "200 OK");
+    assert_eq!(too_large.status(), "431 Request Header Fields Too Large");
+}
+
+#[test]
+fn noise_is_refused_and_harms_nobody() {
+    let node = Node::new();
+
+    let noise = node.ask("\x16\x03\x01 hello\r\n\r\n");
+
+    assert_eq!(noise.status(), "400 Bad Request");
+    assert_eq!(node.get("/health").status(), "200 OK");
+}
+
+#[test]
+fn silent_connections_take_all_places_and_lose_them_again() {
+    let node = Node::new();
+    let silent: Vec<_> = (0..CONNECTIONS_MAX).map(|_| node.connect()).collect();
+
+    let mut one_more = node.connect();
+    assert_eq!(read_all(&mut one_more), "", "closed without an answer");
+
+    let begun = Instant::now();
+    for mut stream in silent {
+        read_all(&mut stream); // ends when the server has lost patience
+    }
+    let waited = begun.elapsed();
+    assert!(waited > HEAD_READ_TIMEOUT / 2 && waited < HEAD_READ_TIMEOUT * 2, "{waited:?}");
+    assert_eq!(node.get("/health").status(), "200 OK");
+}
+
+#[test]
+fn a_sample_shows_in_the_next_scrape() {
+    let node = Node::new();
+    let histogram = node.registry.histogram("edge_turn_seconds", "How long a turn took.", &[]);
+
+    histogram.record(0.5);
+
+    assert!(node.get("/metrics").body().contains("\nedge_turn_seconds_count 1\n"));
+}
+
+#[test]
+fn stopping_frees_the_port_and_cuts_connections() {
+    let node = Node::new();
+    let address = node.admin.address();
+    let mut waiting = node.connect();
+    waiting.write_all(b"GET /heal").expect("connected");
+
+    node.admin.stop();
+
+    assert_eq!(read_all(&mut waiting), "");
+    let refused = TcpStream::connect(address).expect_err("nobody listens");
+    assert_eq!(refused.kind(), ErrorKind::ConnectionRefused);
+}
+
+/// A node without a data path.
+struct Node {
+    admin: Admin,
+    registry: Registry,
+    pulse: Pulse,
+    readiness: Readiness,
+}
+
+impl Node {
+    fn new() -> Self {
+        Self::with_pulse(Pulse::new())
+    }
+
+    fn with_pulse(pulse: Pulse) -> Self {
+        let listener =
+            crate::bind::tcp((Ipv4Addr::LOCALHOST, 0).into(), "--admin-listen", "metrics").expect("a port");
+        let registry = Registry::new("edge", "0.0.0", &[("edge_turn_seconds", &[1.0])]);
+        let readiness = Readiness::new();
+        let admin =
+            Admin::spawn(listener, registry.handle(), pulse.clone(), readiness.clone()).expect("a thread");
+        Self { admin, registry, pulse, readiness }
+    }
+
+    fn get(&self, path: &str) -> Answer {
+        self.ask(&format!("GET {path} HTTP/1.1\r\nHost: a\r\n\r\n"))
+    }
+
+    fn ask(&self, request: &str) -> Answer {
+        let mut stream = self.connect();
+        stream.write_all(request.as_bytes()).expect("connected");
+        Answer(read_all(&mut stream))
+    }
+
+    fn connect(&self) -> TcpStream {
+        let stream = TcpStream::connect(self.admin.address()).expect("it listens");
+        stream.set_read_timeout(Some(Duration::from_secs(20))).expect("a socket");
+        stream
+    }
+}
+
+/// Reads until the server closes; a reset counts as that.
+fn read_all(stream: &mut TcpStream) -> String {
+    let mut bytes = Vec::new();
+    if let Err(error) = stream.read_to_end(&mut bytes) {
+        assert_eq!(error.kind(), ErrorKind::ConnectionReset, "{error}");
+    }
+    String::from_utf8(bytes).expect("text")
+}
+
+struct Answer(String);
+
+impl Answer {
+    fn status(&self) -> &str {
+        self.0.lines().next().and_then(|line| line.strip_prefix("HTTP/1.1 ")).unwrap_or(&self.0)
+    }
+
+    fn header(&self, name: &str) -> Option<&str> {
+        let head = self.0.split("\r\n\r\n").next()?;
+        head.lines()
+            .find_map(|line| line.split_once(": ").filter(|(key, _)| *key == name))
+            .map(|(_, value)| value)
+    }
+
+    fn body(&self) -> &str {
+        self.0.split_once("\r\n\r\n").map_or("", |(_, body)| body)
+    }
+}

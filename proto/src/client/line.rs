@@ -1,0 +1,194 @@
+//! The line protocol: the client protocol for a person at a terminal (`nc`, `telnet`).
+//!
+//! One command a line, in UTF-8; answers begin with `ok`, `err CODE TEXT`, `msg FROM TEXT` or `pub CHANNEL FROM TEXT`.
+//! Text is a JSON string on every other door, and any other JSON value is shown as it is. Nothing that somebody else
+//! wrote reaches a terminal with control characters in it.
+
+use std::fmt::Write as _;
+
+use bytes::Bytes;
+
+use super::code::{Disconnect, ErrorCode};
+use super::{DirectMessage, Publication, Reply, Request, Subscribe, json};
+use crate::id::{Channel, ChannelKind, UserId};
+
+/// What a line asks for.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Line {
+    /// A log-in: `NAME`, where names are enough, or a token.
+    Login(String),
+    /// Anything that other clients can ask as well.
+    Request(Request),
+    /// The end.
+    Quit,
+    /// No command: the answer, with a hint.
+    Invalid(&'static str),
+    /// An empty line, which is not answered.
+    Blank,
+}
+
+/// What to type, for whoever typed something else.
+pub const HINT: &str =
+    "try: login NAME | send USER TEXT | join CHANNEL | leave CHANNEL | say CHANNEL TEXT | who CHANNEL | quit";
+
+/// Reads one line, without its line break.
+pub fn parse(line: &[u8]) -> Line {
+    let Ok(line) = std::str::from_utf8(line) else { return Line::Invalid("a line is UTF-8 text") };
+    let line = line.trim();
+    let (verb, rest) = split(line);
+    let (first, text) = split(rest);
+    let channel = || Channel::parse(rest);
+    match verb {
+        "" => Line::Blank,
+        "quit" => Line::Quit,
+        "login" if !rest.is_empty() => Line::Login(rest.to_owned()),
+        "send" if !text.is_empty() => {
+            let data = json_string(text);
+            Line::Request(Request::Direct(UserId::parse(first).ok().map(|to| DirectMessage { to, data })))
+        }
+        "join" if !rest.is_empty() => Line::Request(Request::Subscribe(Box::new(Subscribe {
+            channel: channel(),
+            has_filter: false,
+            delta: None,
+            is_map: false,
+        }))),
+        "leave" if !rest.is_empty() => Line::Request(Request::Unsubscribe { channel: channel() }),
+        "say" if !text.is_empty() => Line::Request(Request::Publish {
+            channel: Channel::parse(first),
+            data: Some(json_string(text)),
+            is_map: false,
+        }),
+        "who" if !rest.is_empty() => Line::Request(Request::Presence { channel: channel() }),
+        "login" | "send" | "join" | "leave" | "say" | "who" => Line::Invalid("something is missing"),
+        _ => Line::Invalid("no such command"),
+    }
+}
+
+/// Encodes `reply`.
+pub fn reply(reply: &Reply) -> Bytes {
+    match reply {
+        Reply::Error(code) => error(code.number(), code.message()),
+        Reply::Connect(connected) => match connected.channels.first().map(Channel::kind) {
+            Some(ChannelKind::Personal(user)) => format!("ok logged in as {user}\n").into(),
+            _ => Bytes::from_static(b"ok\n"),
+        },
+        Reply::Delivered(0) => Bytes::from_static(b"ok delivered 0 (offline)\n"),
+        Reply::Delivered(n) => format!("ok delivered {n}\n").into(),
+        Reply::Subscribe | Reply::Unsubscribe | Reply::Publish | Reply::Ping | Reply::Refresh { .. } => {
+            Bytes::from_static(b"ok\n")
+        }
+    }
+}
+
+/// Encodes the answer to a line that is no command.
+pub fn invalid(why: &str) -> Bytes {
+    error(ErrorCode::BadRequest.number(), &format!("{why}; {HINT}"))
+}
+
+/// Encodes why the server hangs up.
+pub fn disconnect(disconnect: Disconnect) -> Bytes {
+    error(u32::from(disconnect.number()), disconnect.reason())
+}
+
+/// Encodes an error: `err CODE TEXT`.
+pub fn error(code: u32, text: &str) -> Bytes {
+    format!("err {code} {text}\n").into()
+}
+
+/// Encodes a publication: `msg FROM TEXT` in the reader's personal channel, `pub CHANNEL FROM TEXT` in others.
+pub fn publication(channel: &str, publication: Publication<'_>) -> Bytes {
+    let from = json::user_of(publication.info).unwrap_or_default();
+    let mut out = String::with_capacity(channel.len() + from.len() + publication.data.len() + 8);
+    if channel.starts_with('#') {
+        out.push_str("msg ");
+    } else {
+        let _ = write!(out, "pub {channel} ");
+    }
+    out.push_str(&from);
+    out.push(' ');
+    match serde_json::from_slice::<String>(publication.data) {
+        Ok(text) => push_printable(&mut out, &text),
+        Err(_) => push_printable(&mut out, &String::from_utf8_lossy(publication.data)),
+    }
+    out.push('\n');
+    out.into()
+}
+
+/// Line breaks and tabs become spaces; other control characters, which could drive a terminal, U+FFFD.
+fn push_printable(out: &mut String, text: &str) {
+    out.extend(text.chars().map(|c| match c {
+        '\n' | '\r' | '\t' => ' ',
+        c if c.is_control() => '\u{fffd}',
+        c => c,
+    }));
+}
+
+fn split(text: &str) -> (&str, &str) {
+    let (head, rest) = text.split_once(' ').unwrap_or((text, ""));
+    (head, rest.trim_start())
+}
+
+fn json_string(text: &str) -> Bytes {
+    serde_json::to_string(text).expect("a string is always JSON").into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::client::{ClientId, Connected};
+
+    #[test]
+    fn every_command_of_the_sheet_is_understood() {
+        let channel = Channel::parse("news");
+        assert_eq!(parse(b"login alice\r"), Line::Login("alice".into()));
+        assert_eq!(
+            parse(b"send bob hello  \"world\""),
+            Line::Request(Request::Direct(Some(DirectMessage {
+                to: UserId::parse("bob").expect("valid"),
+                data: Bytes::from_static(br#""hello  \"world\"""#),
+            })))
+        );
+        assert_eq!(
+            parse(b"say news hi"),
+            Line::Request(Request::Publish {
+                channel: channel.clone(),
+                data: Some(Bytes::from_static(b"\"hi\"")),
+                is_map: false
+            })
+        );
+        assert_eq!(parse(b"leave news"), Line::Request(Request::Unsubscribe { channel: channel.clone() }));
+        assert_eq!(parse(b"who news"), Line::Request(Request::Presence { channel }));
+        assert_eq!(parse(b"quit"), Line::Quit);
+        assert_eq!(parse(b"  "), Line::Blank);
+        assert!(matches!(parse(b"join news"), Line::Request(Request::Subscribe(_))));
+    }
+
+    #[test]
+    fn nonsense_gets_a_hint() {
+        for line in [&b"hello"[..], b"send bob", b"login", b"join ", b"\xff\xfe", b"LOGIN alice"] {
+            assert!(matches!(parse(line), Line::Invalid(_)), "{line:?}");
+        }
+        let answer = invalid("no such command");
+        assert!(answer.starts_with(b"err 107 no such command; try: login NAME"), "{answer:?}");
+    }
+
+    #[test]
+    fn answers_begin_with_ok_or_err() {
+        let alice = Channel::parse("#alice").expect("valid");
+        let connected = Connected { client: ClientId(1), ttl: None, channels: vec![alice], ping_seconds: 0 };
+        assert_eq!(reply(&Reply::Connect(connected)), "ok logged in as alice\n");
+        assert_eq!(reply(&Reply::Delivered(2)), "ok delivered 2\n");
+        assert_eq!(reply(&Reply::Delivered(0)), "ok delivered 0 (offline)\n");
+        assert_eq!(reply(&Reply::Error(ErrorCode::NotAvailable)), "err 108 not available\n");
+        assert_eq!(disconnect(Disconnect::Shutdown), "err 3001 shutdown\n");
+    }
+
+    #[test]
+    fn a_terminal_is_never_driven_by_what_others_wrote() {
+        let show = |channel: &str, data: &[u8]| {
+            publication(channel, Publication { data, info: br#"{"user":"bob"}"# })
+        };
+        assert_eq!(show("#alice", br#""two\nlines \u001b[31mred""#), "msg bob two lines \u{fffd}[31mred\n");
+        assert_eq!(show("news", br#"{"a": 1}"#), "pub news bob {\"a\": 1}\n");
+    }
+}
