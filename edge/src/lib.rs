@@ -1,4 +1,231 @@
 //! The public node: holds clients, delivers to them, and resolves everybody else through its relay.
+//!
+//! ```text
+//! door ─▶ client (read) ─┐                                  ┌─▶ outbox ─▶ client (write)
+//! downlink (link, read) ─┼─events─▶ eventloop ⟷ core::Hub ──┤
+//! store ─────────────────┘                                  └─▶ outbox ─▶ uplink (link, write)
+//! ```
+//!
+//! [`Edge::bind`] opens the listeners, so that a busy port is told before anything runs; [`Edge::run`] serves until it is
+//! told to stop. All of it lives on the caller's runtime, which should be a `current_thread` one, except the admin
+//! listener, which has its own thread.
 
+mod client;
+pub mod config;
 pub mod core;
+mod door;
+mod downlink;
+mod eventloop;
+mod metrics;
 pub mod token;
+mod uplink;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+use std::time::{Duration, Instant};
+
+use certs::link::Identity;
+use node::admin::{Admin, Pulse, Readiness};
+use node::bind::{self, BindError};
+use node::metrics::Registry;
+use proto::id::NodeName;
+use store::Store;
+use tokio::net::TcpListener;
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinSet;
+
+use crate::core::{Hub, HubConfig};
+use crate::door::Hall;
+use crate::door::http::Http;
+use crate::eventloop::{EventLoop, INPUTS_MAX, unix};
+use crate::metrics::{Capacity, Metrics, RTT, RTT_BUCKETS};
+use crate::token::Verifier;
+use crate::uplink::Uplink;
+
+/// What an edge needs to run.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// This edge's name.
+    pub name: NodeName,
+    /// HTTP and WebSocket.
+    pub listen: Address,
+    /// The line door, if it is open.
+    pub line_listen: Option<Address>,
+    /// Metrics and health.
+    pub admin_listen: Address,
+    /// The relay; without one the edge serves local traffic only.
+    pub relay: Option<Link>,
+    /// The key of HS256 tokens; without one nobody gets in.
+    pub token_hmac_secret: Option<String>,
+    /// Whether tokens are given to whoever asks, signed with that key.
+    pub is_dev: bool,
+    /// Connections that are let in at most.
+    pub max_clients: usize,
+    /// Hosts of the origins that pages may come from; none: the host that the page itself asked.
+    pub allowed_origins: Vec<String>,
+    /// Time between pings.
+    pub ping_interval: Duration,
+    /// How long a pong may take; below `ping_interval`.
+    pub pong_timeout: Duration,
+}
+
+/// A listener's address, and the flag that changes it.
+#[derive(Debug, Clone)]
+pub struct Address {
+    /// Where to listen.
+    pub address: SocketAddr,
+    /// For errors.
+    pub flag: String,
+}
+
+/// Which relay to link to, and as whom.
+#[derive(Debug, Clone)]
+pub struct Link {
+    /// `HOST:PORT`.
+    pub relay: String,
+    /// Who this edge is, and whom it trusts.
+    pub identity: Identity,
+}
+
+/// An edge whose listeners are open.
+pub struct Edge {
+    config: Config,
+    http: std::net::TcpListener,
+    line: Option<std::net::TcpListener>,
+    admin: std::net::TcpListener,
+}
+
+/// Why an edge could not start, or went on no longer.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// A listener could not be opened.
+    #[error(transparent)]
+    Bind(#[from] BindError),
+    /// The operating system refused something else.
+    #[error("a listener failed: {0}")]
+    Io(#[from] std::io::Error),
+    /// A task that must not end did; the process cannot go on.
+    #[error("the {0} task ended unexpectedly")]
+    TaskEnded(&'static str),
+}
+
+impl Edge {
+    /// Opens the listeners.
+    ///
+    /// # Errors
+    /// The operator must choose another address.
+    pub fn bind(config: Config) -> Result<Self, RunError> {
+        let open = |address: &Address, what| bind::tcp(address.address, &address.flag, what);
+        let http = open(&config.listen, "WebSocket clients")?;
+        let line = config.line_listen.as_ref().map(|line| open(line, "the line door")).transpose()?;
+        let admin = open(&config.admin_listen, "metrics and health")?;
+        Ok(Self { config, http, line, admin })
+    }
+
+    /// Where clients connect.
+    ///
+    /// # Errors
+    /// The socket has no address.
+    pub fn http_address(&self) -> std::io::Result<SocketAddr> {
+        self.http.local_addr()
+    }
+
+    /// Where terminals connect.
+    ///
+    /// # Errors
+    /// The socket has no address.
+    pub fn line_address(&self) -> std::io::Result<Option<SocketAddr>> {
+        self.line.as_ref().map(std::net::TcpListener::local_addr).transpose()
+    }
+
+    /// Where metrics are.
+    ///
+    /// # Errors
+    /// The socket has no address.
+    pub fn admin_address(&self) -> std::io::Result<SocketAddr> {
+        self.admin.local_addr()
+    }
+
+    /// Serves until `stop` becomes true, then tells every client and the relay.
+    ///
+    /// # Errors
+    /// The edge cannot go on: the process should end, loudly.
+    pub async fn run(self, store: Store, stop: watch::Receiver<bool>) -> Result<(), RunError> {
+        let Self { config, http, line, admin } = self;
+        let registry = Registry::new("edge", env!("CARGO_PKG_VERSION"), &[(RTT, &RTT_BUCKETS)]);
+        let metrics = Arc::new(Metrics::new(&registry, config.max_clients));
+        let capacity = Capacity::new(config.max_clients, Arc::clone(&metrics));
+        let (pulse, readiness) = (Pulse::new(), Readiness::new());
+        let _admin = Admin::spawn(admin, registry.handle(), pulse.clone(), readiness.clone())?;
+        let (inputs, receiver) = mpsc::channel(INPUTS_MAX);
+        let (echoes, echo_receiver) = mpsc::channel(INPUTS_MAX);
+        let hall = Hall {
+            inputs: inputs.clone(),
+            capacity: capacity.clone(),
+            metrics: Arc::clone(&metrics),
+            next_client: Arc::new(AtomicU64::new(1)),
+            dev_secret: config.token_hmac_secret.as_deref().filter(|_| config.is_dev).map(Into::into),
+        };
+        let eventloop = EventLoop {
+            hub: Hub::new(hub_config(&config)?, Instant::now(), unix()),
+            has_relay: config.relay.is_some(),
+            store,
+            inputs: receiver,
+            echoes: echo_receiver,
+            answers: inputs.clone(),
+            metrics,
+            capacity,
+            pulse,
+            readiness,
+            stop: stop.clone(),
+            link: None,
+            link_excused_until: None,
+        };
+        let mut tasks = JoinSet::new();
+        let door = Http::new(hall.clone(), config.allowed_origins.into());
+        let listener = TcpListener::from_std(http)?;
+        tasks.spawn(door::accept(listener, stop.clone(), move |stream| door.serve(stream)));
+        if let Some(line) = line {
+            let listener = TcpListener::from_std(line)?;
+            tasks.spawn(door::accept(listener, stop.clone(), move |stream| door::line::serve(&hall, stream)));
+        }
+        if let Some(Link { relay, identity }) = config.relay {
+            let uplink = Uplink::new(relay, &identity, inputs, echoes)?;
+            tasks.spawn(uplink.run(stop.clone()));
+        }
+        supervise(eventloop, tasks, &stop).await
+    }
+}
+
+/// Any long-lived task that ends before it was told to ends the edge.
+async fn supervise(
+    eventloop: EventLoop,
+    mut tasks: JoinSet<()>,
+    stop: &watch::Receiver<bool>,
+) -> Result<(), RunError> {
+    let running = eventloop.run();
+    tokio::pin!(running);
+    loop {
+        tokio::select! {
+            () = &mut running => return Ok(()),
+            Some(ended) = tasks.join_next() => {
+                if ended.is_err() || !*stop.borrow() {
+                    return Err(RunError::TaskEnded("door or link"));
+                }
+            }
+        }
+    }
+}
+
+fn hub_config(config: &Config) -> std::io::Result<HubConfig> {
+    Ok(HubConfig {
+        name: config.name.clone(),
+        capacity: u32::try_from(config.max_clients).unwrap_or(u32::MAX),
+        has_relay: config.relay.is_some(),
+        verifier: Verifier::new(config.token_hmac_secret.as_deref()),
+        ping_interval: config.ping_interval,
+        pong_timeout: config.pong_timeout,
+        hash_seed: getrandom::u64().map_err(|error| std::io::Error::other(error.to_string()))?,
+    })
+}

@@ -88,7 +88,7 @@ pub fn mint(secret: &str, user: &UserId, expires: Option<u64>) -> String {
     sign(secret, r#"{"alg":"HS256","typ":"JWT"}"#, &claims.to_string())
 }
 
-fn sign(secret: &str, header: &str, claims: &str) -> String {
+pub(crate) fn sign(secret: &str, header: &str, claims: &str) -> String {
     let signed = format!("{}.{}", URL_SAFE_NO_PAD.encode(header), URL_SAFE_NO_PAD.encode(claims));
     let signature = hmac::sign(&key(secret), signed.as_bytes());
     format!("{signed}.{}", URL_SAFE_NO_PAD.encode(signature))

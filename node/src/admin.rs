@@ -5,7 +5,7 @@
 //! through two handles only: [`Pulse`], which the event loop beats, and [`Readiness`], which it sets.
 //!
 //! What must stay true: nothing here waits for a client without a deadline, and no client costs more than one of
-//! [`CONNECTIONS_MAX`] places for [`CONNECTION_LIFETIME`].
+//! `CONNECTIONS_MAX` places for `CONNECTION_LIFETIME`.
 
 mod pulse;
 mod readiness;

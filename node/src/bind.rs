@@ -169,7 +169,7 @@ mod tests {
     #[test]
     fn both_families_are_served() {
         let address = SocketAddr::from((Ipv6Addr::LOCALHOST, 0));
-        if std::net::TcpListener::bind(address).is_err() {
+        if TcpListener::bind(address).is_err() {
             return; // a machine without IPv6
         }
 

@@ -1,7 +1,7 @@
 //! Layered configuration: TOML file < environment < flags.
 //!
 //! `main` calls [`load`] once with a struct that derives [`clap::Parser`]; `causeway check` calls [`check_file`].
-//! The struct is the only list of settings. Each layer is read by the names in it ([`Catalogue`]), the highest
+//! The struct is the only list of settings. Each layer is read by the names in it (`Catalogue`), the highest
 //! layer that gives a setting wins it whole, and clap then parses one command line made of the winners. So every
 //! value meets the same parser wherever it came from, and a mistake is traced back to the layer that made it.
 //!
@@ -23,7 +23,7 @@ use std::path::{Path, PathBuf};
 use clap::{ArgMatches, Parser};
 
 use catalogue::Catalogue;
-use layer::{Given, Layer};
+use layer::Layer;
 
 pub use error::ConfigError;
 pub use layer::Origin;

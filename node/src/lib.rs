@@ -8,6 +8,7 @@ pub mod admin;
 pub mod bind;
 pub mod config;
 pub mod exit;
+pub mod link;
 pub mod log;
 pub mod metrics;
 pub mod outbox;

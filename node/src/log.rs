@@ -1,15 +1,21 @@
 //! Logs of a process, on stderr.
 //!
-//! `main` calls [`init`] once, after the configuration is read. Control characters that came from outside are
-//! escaped by the formatter: nobody rewrites a terminal through our log.
+//! `main` calls [`init`] once, after the configuration is read.
+//!
+//! What must stay true: control characters that came from outside are escaped, in messages and in fields, so that
+//! nobody rewrites a terminal or forges a line through our log.
 
-use std::fmt;
+use std::fmt::{self, Write};
 use std::io::{self, IsTerminal};
 use std::str::FromStr;
 
 use tracing::Subscriber;
+use tracing::field::Field;
+use tracing::level_filters::LevelFilter;
 use tracing_subscriber::EnvFilter;
-use tracing_subscriber::fmt::MakeWriter;
+use tracing_subscriber::field::MakeExt;
+use tracing_subscriber::fmt::format::{Writer, debug_fn};
+use tracing_subscriber::fmt::{FormatFields, MakeWriter};
 use tracing_subscriber::util::{SubscriberInitExt, TryInitError};
 
 /// Which events are logged: a level, or directives such as `info,edge::door=debug`.
@@ -30,7 +36,9 @@ pub enum Format {
 pub enum FilterError {
     /// One word that is no level. As a directive it would switch everything on for a module of that name, which
     /// nobody means who writes `inof`.
-    #[error("{0:?} is neither error, warn, info, debug, trace nor off; for one module write {0}=debug")]
+    #[error(
+        "{0:?} is neither error, warn, info, debug, trace nor off; for one module write edge::door=debug"
+    )]
     Level(String),
     /// What the directive parser said.
     #[error("{0}")]
@@ -41,9 +49,11 @@ impl FromStr for Filter {
     type Err = FilterError;
 
     fn from_str(text: &str) -> Result<Self, FilterError> {
-        for directive in text.split(',').map(str::trim) {
+        for directive in text.split(',') {
             let is_word = directive.chars().all(|letter| letter.is_alphanumeric() || "_:-".contains(letter));
-            if is_word && directive.parse::<tracing::level_filters::LevelFilter>().is_err() {
+            // An empty one would count as a level.
+            let is_level = !directive.is_empty() && directive.parse::<LevelFilter>().is_ok();
+            if is_word && !is_level {
                 return Err(FilterError::Level(directive.to_owned()));
             }
         }
@@ -83,8 +93,41 @@ where
     let filter = EnvFilter::builder().parse(&filter.0).expect("a Filter is parsed when it is made");
     let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(writer);
     match format {
-        Format::Text => Box::new(builder.with_ansi(is_coloured).finish()),
+        Format::Text => Box::new(builder.with_ansi(is_coloured).fmt_fields(text_fields()).finish()),
         Format::Json => Box::new(builder.json().flatten_event(true).finish()),
+    }
+}
+
+/// Writes `message name=value …`.
+///
+/// The formatter that comes with tracing-subscriber escapes the message but not the fields, and ours are where
+/// words from outside are (`%client`); nor does it escape line breaks, with which one could forge a line.
+fn text_fields() -> impl for<'w> FormatFields<'w> + Send + Sync + 'static {
+    let write_field = |writer: &mut Writer<'_>, field: &Field, value: &dyn fmt::Debug| {
+        if field.name() != "message" {
+            write!(writer, "{}=", field.name())?;
+        }
+        write!(Escaping(writer), "{value:?}")
+    };
+    debug_fn(write_field).delimited(" ")
+}
+
+/// Passes text on with its control characters escaped.
+struct Escaping<W>(W);
+
+impl<W: Write> Write for Escaping<W> {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        for piece in text.split_inclusive(char::is_control) {
+            let is_last_control = |letter: &char| letter.is_control();
+            match piece.chars().next_back().filter(is_last_control) {
+                Some(control) => {
+                    self.0.write_str(piece.trim_end_matches(control))?;
+                    write!(self.0, "{}", control.escape_default())?;
+                }
+                None => self.0.write_str(piece)?,
+            }
+        }
+        Ok(())
     }
 }
 
@@ -114,13 +157,14 @@ mod tests {
 
     #[test]
     fn escape_sequences_from_outside_reach_no_terminal() {
-        let hostile = "\x1b[2J\x07\u{9b}31m";
+        let hostile = "\x1b[2J\x07\u{9b}31m\n\r\n\nINFO forged";
 
         let text = logged("info", Format::Text, || tracing::info!(user = %hostile, "{hostile}"));
         let json = logged("info", Format::Json, || tracing::info!(user = %hostile, "{hostile}"));
 
         for lines in [text, json] {
             assert!(lines.chars().all(|letter| letter == '\n' || !letter.is_ascii_control()), "{lines:?}");
+            assert_eq!(lines.lines().count(), 1, "{lines:?}");
         }
     }
 
@@ -136,8 +180,7 @@ mod tests {
 
     #[test]
     fn levels_and_directives_are_filters() {
-        for text in ["info", "OFF", "warn,edge=debug", "info, quinn::connection=trace", "edge[client]=debug"]
-        {
+        for text in ["info", "OFF", "warn,edge=debug", "info,quinn::connection=trace", "edge[client]=debug"] {
             assert_eq!(text.parse(), Ok(Filter(text.to_owned())));
         }
     }
@@ -148,7 +191,7 @@ mod tests {
 
         assert_eq!(
             error.to_string(),
-            r#""inof" is neither error, warn, info, debug, trace nor off; for one module write inof=debug"#
+            r#""inof" is neither error, warn, info, debug, trace nor off; for one module write edge::door=debug"#
         );
         for text in ["", "info,", "edge=loud"] {
             assert!(text.parse::<Filter>().is_err(), "{text:?}");

@@ -242,3 +242,10 @@ impl Hub {
         }
     }
 }
+
+#[cfg(test)]
+impl Held {
+    pub(super) fn subscribers(&self) -> impl Iterator<Item = ClientKey> {
+        self.subscribers.iter().map(|subscriber| subscriber.client)
+    }
+}

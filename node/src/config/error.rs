@@ -57,7 +57,10 @@ pub(super) fn explain(
             let value = strings(&error, ContextKind::InvalidValue).into_iter().next().unwrap_or_default();
             given.mistake(&reason(&error, &setting.quoted(&value), &setting.expected))
         }
-        None if flags_are_complete => ConfigError::Mistake(gist(&error)),
+        None if flags_are_complete => {
+            // clap does not tell which setting demanded another, only that a lower layer's must have.
+            ConfigError::Mistake(format!("in what the file and the environment give: {}", gist(&error)))
+        }
         None => ConfigError::Usage(error),
     }
 }

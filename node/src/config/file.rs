@@ -88,7 +88,7 @@ fn scalar(setting: &Setting, value: &Value) -> Result<String, String> {
         (Value::Integer(number), Shape::Number | Shape::Any) => Ok(number.value().to_string()),
         (Value::Float(number), Shape::Number | Shape::Any) => Ok(number.value().to_string()),
         (Value::Boolean(boolean), Shape::Boolean) => Ok(boolean.value().to_string()),
-        (Value::Array(_), _) => refuse("one value, not a list: "),
+        (Value::Array(_), _) => refuse("one value: "),
         (_, Shape::Boolean) => refuse("true or false "),
         (_, Shape::Text) => refuse("text in quotes: "),
         (_, Shape::Number) => refuse("a number without quotes: "),
@@ -96,10 +96,13 @@ fn scalar(setting: &Setting, value: &Value) -> Result<String, String> {
     }
 }
 
-/// Spells a value as the file does, without the blanks and comments around it, and without a password.
+/// Spells a value as the file does, without the blanks and comments around it, and without a password; what holds
+/// others is only named.
 fn spelt(value: &Value) -> String {
     match value {
         Value::String(text) => format!("{:?}", super::shown::without_password(text.value())),
+        Value::Array(_) => "a list".to_owned(),
+        Value::InlineTable(_) => "a table".to_owned(),
         other => other.clone().decorated("", "").to_string(),
     }
 }

@@ -35,12 +35,8 @@ pub(super) fn read(
 
     let is_complete = match catalogue.command().try_get_matches_from(line()) {
         Ok(_) => true,
-        // Both may look different once the lower layers are there.
-        Err(error)
-            if matches!(error.kind(), ErrorKind::MissingRequiredArgument | ErrorKind::ArgumentConflict) =>
-        {
-            false
-        }
+        // What is missing may come from a lower layer.
+        Err(error) if error.kind() == ErrorKind::MissingRequiredArgument => false,
         Err(error) => return Err(ConfigError::Usage(error)),
     };
 
@@ -68,8 +64,8 @@ pub(super) fn read(
         let given = Given { name: format!("--{flag}"), origin: Origin::CommandLine, source };
         layer.insert(setting.id.clone(), given);
     }
-    let is_declared = command.get_arguments().any(|arg| arg.get_id() == "config");
-    let config = matches.try_get_one::<PathBuf>("config").ok().flatten().filter(|_| is_declared).cloned();
+    // A struct without `Common` has no such flag.
+    let config = matches.try_get_one::<PathBuf>("config").ok().flatten().cloned();
     Ok(Flags { program, rest, config, layer, is_complete })
 }
 

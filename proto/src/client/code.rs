@@ -52,6 +52,12 @@ impl ErrorCode {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[repr(u16)]
 pub enum Disconnect {
+    /// The client breaks the transport's rules (RFC 6455, section 7.4.1).
+    TransportBroken = 1002,
+    /// A text frame that is not UTF-8.
+    InvalidText = 1007,
+    /// A frame above the limit.
+    TooLarge = 1009,
     /// The client went by itself; never sent.
     Closed = 3000,
     /// This edge stops.
@@ -78,7 +84,10 @@ pub enum Disconnect {
 
 impl Disconnect {
     /// All of them, for whoever counts by code.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 14] = [
+        Self::TransportBroken,
+        Self::InvalidText,
+        Self::TooLarge,
         Self::Closed,
         Self::Shutdown,
         Self::Expired,
@@ -100,6 +109,9 @@ impl Disconnect {
     /// The text on the wire. Never empty and never JSON, or centrifuge-js ignores the number.
     pub const fn reason(self) -> &'static str {
         match self {
+            Self::TransportBroken => "protocol error",
+            Self::InvalidText => "invalid text",
+            Self::TooLarge => "message size limit",
             Self::Closed => "connection closed",
             Self::Shutdown => "shutdown",
             Self::Expired => "connection expired",

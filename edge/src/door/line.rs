@@ -1,0 +1,142 @@
+//! The line door: a terminal's way in, for `nc` and `telnet`.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use node::outbox::{Drain, Outbox, Taken};
+use proto::client::code::Disconnect;
+use proto::client::line::{self, Line};
+use proto::client::{Command, Request};
+use proto::id::UserId;
+use proto::limits::CLIENT_FRAME_BYTES_MAX;
+use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
+use tokio::net::TcpStream;
+use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
+use tokio::time::timeout;
+
+use super::{Guest, Hall};
+use crate::core::{Encoding, Event, OUTBOX_AGE_MAX};
+use crate::metrics::{Door, Place};
+use crate::token;
+
+/// How long a person may take to log in.
+const LOGIN_MAX_WAIT: Duration = Duration::from_secs(120);
+
+/// Bytes that one write takes out of the outbox.
+const BATCH_BYTES: usize = 16 << 10;
+
+/// How long the last words may take to be read.
+const CLOSING_MAX: Duration = Duration::from_secs(1);
+
+/// Serves one connection in a task of its own.
+pub(crate) fn serve(hall: &Hall, stream: TcpStream) {
+    let hall = hall.clone();
+    tokio::spawn(async move {
+        match hall.capacity.take(Door::Line) {
+            Some(place) => talk(hall, place, stream).await,
+            None => refuse(stream).await,
+        }
+    });
+}
+
+async fn refuse(mut stream: TcpStream) {
+    let answer = line::error(503, "this edge is full; come again, or try another");
+    let _ = timeout(CLOSING_MAX, stream.write_all(&answer)).await;
+}
+
+async fn talk(hall: Hall, place: Place, stream: TcpStream) {
+    let (guest, drain, outbox) = hall.open(Encoding::Line, false, LOGIN_MAX_WAIT).await;
+    let (reader, writer) = stream.into_split();
+    let secret = hall.dev_secret.clone();
+    let listener = Listener { guest: guest.clone(), outbox, dev_secret: secret, last_id: 0 };
+    let reading = listener.read_loop(reader);
+    let writing = write_loop(writer, drain);
+    tokio::pin!(reading, writing);
+    tokio::select! {
+        why = &mut reading => {
+            guest.closed(why).await;
+            let _ = timeout(CLOSING_MAX, writing).await;
+        }
+        why = &mut writing => guest.closed(why).await,
+    }
+    drop(place);
+}
+
+/// Reads what a person types.
+struct Listener {
+    guest: Guest,
+    outbox: Outbox<Disconnect>,
+    dev_secret: Option<Arc<str>>,
+    last_id: u32,
+}
+
+impl Listener {
+    async fn read_loop(mut self, reader: OwnedReadHalf) -> Disconnect {
+        let mut reader = BufReader::with_capacity(1024, reader);
+        let mut line = Vec::new();
+        loop {
+            line.clear();
+            let limit = CLIENT_FRAME_BYTES_MAX as u64 + 1;
+            match (&mut reader).take(limit).read_until(b'\n', &mut line).await {
+                Ok(0) | Err(_) => return Disconnect::Closed,
+                Ok(_) => {}
+            }
+            if line.len() > CLIENT_FRAME_BYTES_MAX {
+                return Disconnect::TooLarge;
+            }
+            let request = match line::parse(&line) {
+                Line::Blank => continue,
+                Line::Quit => {
+                    let _ = self.outbox.push(Bytes::from_static(b"ok bye\n"));
+                    return Disconnect::Closed;
+                }
+                Line::Request(request) => request,
+                Line::Login(who) => Request::Connect { token: Some(self.token(who)) },
+                Line::Invalid(why) => {
+                    if self.outbox.push(line::invalid(why)).is_err() {
+                        return Disconnect::Slow;
+                    }
+                    continue;
+                }
+            };
+            self.last_id = self.last_id.wrapping_add(1).max(1);
+            let command = Command { id: self.last_id, request };
+            self.guest.tell(Event::Command { client: self.guest.client, command }).await;
+        }
+    }
+
+    /// In development a name is enough; whatever is no name is taken for a token.
+    fn token(&self, who: String) -> String {
+        let looks_like_token = who.bytes().filter(|&b| b == b'.').count() == 2 && who.starts_with("eyJ");
+        match (&self.dev_secret, UserId::parse(&who)) {
+            (Some(secret), Ok(user)) if !looks_like_token => token::mint(secret, &user, None),
+            _ => who,
+        }
+    }
+}
+
+/// Writes answers until the outbox is closed, and then why.
+async fn write_loop(mut writer: OwnedWriteHalf, mut drain: Drain<Disconnect>) -> Disconnect {
+    let mut batch = Vec::new();
+    loop {
+        match drain.take(&mut batch, BATCH_BYTES).await {
+            Taken::Frames => {
+                let text = batch.concat();
+                batch.clear();
+                match timeout(OUTBOX_AGE_MAX, writer.write_all(&text)).await {
+                    Ok(Ok(())) => {}
+                    Ok(Err(_)) => return Disconnect::Closed,
+                    Err(_) => return Disconnect::Slow,
+                }
+            }
+            Taken::Closed(why) => {
+                if why != Disconnect::Closed {
+                    let _ = timeout(CLOSING_MAX, writer.write_all(&line::disconnect(why))).await;
+                }
+                let _ = timeout(CLOSING_MAX, writer.shutdown()).await;
+                return why;
+            }
+        }
+    }
+}

@@ -1,0 +1,194 @@
+//! Makes the link, and makes it again: QUIC connection, streams, and the tasks that write what the Hub queues.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use certs::link::Identity;
+use proto::limits::{CONTROL_BYTES_MAX, LANE_BYTES_MAX, LANES};
+use proto::link::{HEARTBEAT_BYTES, Lane, STREAM_CONTROL, STREAM_HEARTBEAT};
+use quinn::crypto::rustls::QuicClientConfig;
+use quinn::{ClientConfig, Connection, Endpoint, RecvStream, SendStream};
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinSet;
+use tokio::time::{sleep, timeout};
+
+use node::link::{OPENING_MAX, PRIORITY_CONTROL, PRIORITY_HEARTBEAT, describe, write_frames};
+use node::outbox::outbox;
+
+use crate::core::{Event, Generation, LinkOutboxes};
+use crate::downlink::Downlink;
+use crate::eventloop::Input;
+
+/// The longest pause between two tries.
+const BACK_OFF_MAX: Duration = Duration::from_secs(1);
+
+/// The pause after the first try is at most this, then twice as much each time.
+const BACK_OFF_MIN: Duration = Duration::from_millis(50);
+
+/// Bytes of pings that may wait; there is one a second.
+const HEARTBEAT_QUEUE_BYTES: usize = 64 * HEARTBEAT_BYTES;
+
+/// The name in the TLS handshake. Edges check their relay's chain and role, not its name.
+const SERVER_NAME: &str = "relay";
+
+pub(crate) struct Uplink {
+    endpoint: Endpoint,
+    tls: ClientConfig,
+    /// `HOST:PORT`, looked up at each try.
+    relay: String,
+    inputs: mpsc::Sender<Input>,
+    echoes: mpsc::Sender<Event>,
+}
+
+impl Uplink {
+    pub(crate) fn new(
+        relay: String,
+        identity: &Identity,
+        inputs: mpsc::Sender<Input>,
+        echoes: mpsc::Sender<Event>,
+    ) -> std::io::Result<Self> {
+        let endpoint = Endpoint::client((std::net::Ipv6Addr::UNSPECIFIED, 0).into())
+            .or_else(|_| Endpoint::client((std::net::Ipv4Addr::UNSPECIFIED, 0).into()))?;
+        let tls = QuicClientConfig::try_from(identity.client_config(proto::link::ALPN))
+            .map_err(|error| std::io::Error::other(error.to_string()))?;
+        let mut tls = ClientConfig::new(Arc::new(tls));
+        tls.transport_config(Arc::new(node::link::transport()));
+        Ok(Self { endpoint, tls, relay, inputs, echoes })
+    }
+
+    /// Keeps a link until `stop` becomes true. Says once, not at each try, that the relay cannot be reached.
+    pub(crate) async fn run(self, mut stop: watch::Receiver<bool>) {
+        let (mut generation, mut failures) = (0, 0);
+        let mut last_error = String::new();
+        while !*stop.borrow() {
+            generation += 1;
+            match self.open(Generation(generation)).await {
+                Ok(serving) => {
+                    (failures, last_error) = (0, String::new());
+                    tracing::info!(link = generation, relay = self.relay, "link open");
+                    serving.run(Generation(generation), &self.inputs).await;
+                }
+                Err(error) => {
+                    let error = format!("{error:#}");
+                    if error != last_error {
+                        tracing::warn!(relay = self.relay, "no link to the relay, trying on: {error}");
+                        last_error = error;
+                    }
+                }
+            }
+            tokio::select! {
+                () = sleep(back_off(failures, chance())) => {}
+                _ = stop.wait_for(|stop| *stop) => {}
+            }
+            failures += 1;
+        }
+        let _ = timeout(Duration::from_secs(1), self.endpoint.wait_idle()).await;
+    }
+
+    async fn open(&self, generation: Generation) -> anyhow::Result<Serving> {
+        let connection = timeout(OPENING_MAX, self.connect()).await.context("no answer for 5 s")??;
+        let mut tasks = JoinSet::new();
+        let (heartbeat, echoes) = stream(&connection, STREAM_HEARTBEAT, PRIORITY_HEARTBEAT).await?;
+        let (control, answers) = stream(&connection, STREAM_CONTROL, PRIORITY_CONTROL).await?;
+        let mut lanes = Vec::with_capacity(LANES);
+        for lane in Lane::all() {
+            let mut stream = connection.open_uni().await?;
+            stream.write_all(&[lane.0]).await?;
+            let (lane_outbox, drain) = outbox(LANE_BYTES_MAX);
+            tasks.spawn(write_frames(stream, drain));
+            lanes.push(lane_outbox);
+        }
+        let (heartbeat_outbox, heartbeat_drain) = outbox(HEARTBEAT_QUEUE_BYTES);
+        let (control_outbox, control_drain) = outbox(CONTROL_BYTES_MAX);
+        tasks.spawn(write_frames(heartbeat, heartbeat_drain));
+        tasks.spawn(write_frames(control, control_drain));
+        let outboxes = LinkOutboxes {
+            control: control_outbox,
+            heartbeat: heartbeat_outbox,
+            lanes: lanes.try_into().expect("one for each lane"),
+        };
+        let opened = Input::LinkOpened { generation, outboxes, connection: connection.clone() };
+        self.inputs.send(opened).await.context("the edge stops")?;
+        let downlink = Downlink { generation, connection: connection.clone(), inputs: self.inputs.clone() };
+        tasks.spawn(downlink.clone().heartbeat(echoes, self.echoes.clone()));
+        tasks.spawn(downlink.clone().control(answers));
+        tasks.spawn(downlink.lanes());
+        Ok(Serving { connection, tasks })
+    }
+
+    async fn connect(&self) -> anyhow::Result<Connection> {
+        let addresses = tokio::net::lookup_host(&self.relay).await;
+        let address = addresses
+            .with_context(|| format!("cannot resolve {}", self.relay))?
+            .next()
+            .with_context(|| format!("{} has no address", self.relay))?;
+        let connecting =
+            self.endpoint.connect_with(self.tls.clone(), mapped(address, &self.endpoint), SERVER_NAME)?;
+        connecting.await.map_err(|error| anyhow::anyhow!(describe(&error)))
+    }
+}
+
+/// A link at work.
+struct Serving {
+    connection: Connection,
+    tasks: JoinSet<()>,
+}
+
+impl Serving {
+    async fn run(mut self, generation: Generation, inputs: &mpsc::Sender<Input>) {
+        let why = self.connection.closed().await;
+        tracing::warn!(link = generation.0, reason = describe(&why), "link ended");
+        self.tasks.shutdown().await;
+        // It fails only while the process ends.
+        let _ = inputs.send(Input::Event(Event::LinkClosed { generation })).await;
+    }
+}
+
+async fn stream(
+    connection: &Connection,
+    kind: u8,
+    priority: i32,
+) -> anyhow::Result<(SendStream, RecvStream)> {
+    let (mut send, receive) = connection.open_bi().await?;
+    send.set_priority(priority)?;
+    // The relay learns of a stream by its first byte.
+    send.write_all(&[kind]).await?;
+    Ok((send, receive))
+}
+
+/// A socket of both families takes an IPv4 address in its mapped form.
+fn mapped(address: std::net::SocketAddr, endpoint: &Endpoint) -> std::net::SocketAddr {
+    match (address, endpoint.local_addr()) {
+        (std::net::SocketAddr::V4(v4), Ok(local)) if local.is_ipv6() => {
+            (v4.ip().to_ipv6_mapped(), v4.port()).into()
+        }
+        _ => address,
+    }
+}
+
+/// Full jitter: anything between nothing and twice the last bound, so that edges of a relay that died do not come back
+/// in step.
+fn back_off(failures: u32, chance: f64) -> Duration {
+    let bound = BACK_OFF_MIN.saturating_mul(1 << failures.min(10)).min(BACK_OFF_MAX);
+    bound.mul_f64(chance)
+}
+
+/// A number by chance, from 0 up to, not including, 1.
+pub(crate) fn chance() -> f64 {
+    // 32 bits are plenty for a pause; without the system's randomness a fixed one will do.
+    getrandom::u32().map_or(0.5, |bits| f64::from(bits) / (f64::from(u32::MAX) + 1.0))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pauses_grow_to_a_second_and_not_beyond() {
+        assert_eq!(back_off(0, 0.5), Duration::from_millis(25));
+        assert_eq!(back_off(3, 0.5), Duration::from_millis(200));
+        assert_eq!(back_off(5, 1.0), BACK_OFF_MAX);
+        assert_eq!(back_off(u32::MAX, 1.0), BACK_OFF_MAX);
+    }
+}

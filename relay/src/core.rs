@@ -1,0 +1,166 @@
+//! The relay as a state machine: no socket, clock, chance or task in here.
+//!
+//! ```text
+//! ingress, accept, store ──Event──▶ Router ──Action──▶ accept (close, admit), store
+//!                                     └──frames──▶ outboxes (lanes and control streams of the edges)
+//! ```
+//!
+//! [`Router`] is fed one [`Event`] at a time by `eventloop.rs`. `router.rs` routes publications and keeps who holds what;
+//! `members.rs` knows which edges are linked, were heard, and are lost.
+
+mod members;
+mod router;
+#[cfg(test)]
+mod tests;
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use hashbrown::HashMap;
+use node::outbox::Outbox;
+use proto::id::{EdgeId, NodeName};
+use proto::limits::LANES;
+use proto::link::{CloseCode, HEARTBEAT_BYTES, Lane, ToRelay};
+
+pub use members::{LOST_AFTER, UNHEARD_MAX};
+pub use router::Router;
+
+/// One QUIC connection of an edge; each new one has a higher number.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct LinkKey(pub u64);
+
+/// What the Router is told.
+#[derive(Debug)]
+pub enum Event {
+    /// What the wall clock shows: new epochs are taken from it. Comes with every tick of the event loop.
+    Clock {
+        /// Time since the unix epoch.
+        unix: Duration,
+    },
+    /// An edge has opened its control and heartbeat streams.
+    LinkOpened {
+        /// Which link.
+        link: LinkKey,
+        /// Whose certificate it showed.
+        certificate: NodeName,
+        /// Where to write.
+        outboxes: LinkOutboxes,
+    },
+    /// A link has ended.
+    LinkClosed {
+        /// Which.
+        link: LinkKey,
+    },
+    /// A frame of a control stream.
+    Control {
+        /// By which link.
+        link: LinkKey,
+        /// What the edge says.
+        frame: ToRelay,
+    },
+    /// Whole frames of a lane, in order.
+    Lane {
+        /// By which link.
+        link: LinkKey,
+        /// Which lane.
+        lane: Lane,
+        /// Not yet decoded.
+        frames: Vec<Bytes>,
+    },
+    /// A ping, to be echoed.
+    Ping {
+        /// By which link.
+        link: LinkKey,
+        /// Unread.
+        ping: [u8; HEARTBEAT_BYTES],
+    },
+    /// The store has written an edge's lease.
+    Leased {
+        /// Whose.
+        edge: EdgeId,
+    },
+    /// The relay stops.
+    Stop,
+}
+
+/// Where a link's frames go.
+#[derive(Debug, Clone)]
+pub struct LinkOutboxes {
+    /// [`proto::link::ToEdge`] frames.
+    pub control: Outbox<CloseCode>,
+    /// Echoes.
+    pub heartbeat: Outbox<CloseCode>,
+    /// [`proto::link::LaneFrame`]s, a queue for each lane.
+    pub lanes: [Outbox<CloseCode>; LANES],
+}
+
+/// What the Router wants done.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Action {
+    /// The edge is who it says: read its lanes.
+    Admit {
+        /// Which link.
+        link: LinkKey,
+        /// Who.
+        edge: EdgeId,
+    },
+    /// End a link.
+    Close {
+        /// Which.
+        link: LinkKey,
+        /// Told to the edge.
+        code: CloseCode,
+        /// Told to the edge, and logged.
+        reason: String,
+    },
+    /// Write an edge's lease; [`Event::Leased`] answers.
+    GrantLease {
+        /// Whose.
+        edge: EdgeId,
+    },
+    /// End an edge's lease and remove its routes.
+    Reap {
+        /// Whose.
+        edge: EdgeId,
+    },
+}
+
+/// Counters since the start, and levels.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Tally {
+    /// Publications that came from edges.
+    pub publications: u64,
+    /// Copies of them that were passed on.
+    pub forwarded: u64,
+    /// Publications of channels that no other edge holds.
+    pub unheld: u64,
+    /// Copies that a full lane refused.
+    pub refused: u64,
+    /// Answers of holders that were passed to their source.
+    pub answers: u64,
+    /// Answers for which nobody was there any more, or whose lane was full.
+    pub answers_lost: u64,
+    /// Publications that are missing between two of the same source and lane.
+    pub gaps: u64,
+    /// Joins.
+    pub joins: u64,
+    /// Leaves.
+    pub leaves: u64,
+    /// Heartbeats.
+    pub heartbeats: u64,
+    /// Edges that were admitted.
+    pub admitted: u64,
+    /// Links that were closed for a reason of ours.
+    pub closed: u64,
+    /// Edges whose lease was ended.
+    pub reaped: u64,
+    /// Edges linked now.
+    pub edges: u64,
+    /// Channels held now, by whomever.
+    pub channels: u64,
+    /// Whether every edge that there may be is known.
+    pub is_complete: bool,
+}
+
+/// A table whose order depends on nothing but the Router's seed, so that a simulation can be repeated.
+type Map<K, V> = HashMap<K, V, foldhash::fast::FixedState>;

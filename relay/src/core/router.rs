@@ -1,0 +1,428 @@
+//! The Router: everything that a relay knows and decides.
+
+use std::collections::VecDeque;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use proto::id::{Channel, EdgeId, Epoch, NodeName};
+use proto::link::{
+    Answer, CloseCode, HEARTBEAT_BYTES, Lane, LaneFrame, Member, PublicationFrame, ToEdge, ToRelay,
+};
+
+use super::members::{Admission, Members};
+use super::{Action, Event, LinkKey, LinkOutboxes, Map, Tally};
+
+/// A relay without IO, time or chance.
+///
+/// After each [`Self::handle`] and [`Self::handle_timeout`], [`Self::poll_action`] must be drained.
+#[derive(Debug)]
+pub struct Router {
+    /// When the wall clock was last read, and what it showed.
+    clock: (Instant, Duration),
+    links: Map<LinkKey, Link>,
+    members: Members,
+    holders_by_channel: Map<Channel, Holders>,
+    /// Where each unacknowledged telling belongs.
+    channel_by_telling: Map<u64, Channel>,
+    last_telling: u64,
+    actions: VecDeque<Action>,
+    tally: Tally,
+}
+
+/// A link from its opening to its end.
+#[derive(Debug)]
+struct Link {
+    certificate: NodeName,
+    outboxes: LinkOutboxes,
+    /// Set by hello.
+    member: Option<Member>,
+}
+
+/// Who holds a channel.
+///
+/// # Invariants
+/// There is a member, or somebody waits. A telling is here until it is acknowledged or its link ends.
+#[derive(Debug, Default)]
+struct Holders {
+    members: Vec<Member>,
+    /// Lone holders that were told that another joins, and have not acknowledged it.
+    tellings: Vec<(u64, Member)>,
+    /// Joins that are answered when all tellings are acknowledged.
+    waiting: Vec<(Member, u32)>,
+}
+
+impl Router {
+    /// A relay without edges, at `now`, when the wall clock shows `unix`. `hash_seed` keeps clients from choosing
+    /// channels that collide in our tables.
+    pub fn new(hash_seed: u64, now: Instant, unix: Duration) -> Self {
+        let hasher = foldhash::fast::FixedState::with_seed(hash_seed);
+        Self {
+            clock: (now, unix),
+            links: Map::with_hasher(hasher.clone()),
+            members: Members::new(hasher.clone()),
+            holders_by_channel: Map::with_hasher(hasher.clone()),
+            channel_by_telling: Map::with_hasher(hasher),
+            last_telling: 0,
+            actions: VecDeque::new(),
+            tally: Tally::default(),
+        }
+    }
+
+    /// Takes one event. Never fails and never waits.
+    pub fn handle(&mut self, now: Instant, event: Event) {
+        match event {
+            Event::Clock { unix } => self.clock = (now, unix),
+            Event::LinkOpened { link, certificate, outboxes } => {
+                self.links.insert(link, Link { certificate, outboxes, member: None });
+            }
+            Event::LinkClosed { link } => self.link_closed(link),
+            Event::Control { link, frame } => self.control(now, link, frame),
+            Event::Lane { link, lane, frames } => self.lane_frames(now, link, lane, &frames),
+            Event::Ping { link, ping } => self.ping(now, link, ping),
+            Event::Leased { edge } => self.leased(&edge),
+            Event::Stop => self.stop(),
+        }
+    }
+
+    /// What must be done now, until there is nothing more.
+    pub fn poll_action(&mut self) -> Option<Action> {
+        self.actions.pop_front()
+    }
+
+    /// When [`Self::handle_timeout`] must be called, if nothing happens before.
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        self.members.next_due()
+    }
+
+    /// Does what is due at `now`.
+    pub fn handle_timeout(&mut self, now: Instant) {
+        for member in self.members.silent(now) {
+            let link = self.members.get(member).map(|linked| linked.link);
+            if let Some(link) = link {
+                self.close(link, CloseCode::Silent, "no heartbeat for 3.3 s".to_owned());
+            }
+        }
+        for edge in self.members.take_overdue(now) {
+            self.reap(edge);
+        }
+    }
+
+    /// What was counted, and the levels of this moment.
+    pub fn tally(&mut self, now: Instant) -> &Tally {
+        self.tally.edges = self.members.len() as u64;
+        self.tally.channels = self.holders_by_channel.len() as u64;
+        self.tally.is_complete = self.members.is_complete(now);
+        &self.tally
+    }
+
+    fn control(&mut self, now: Instant, link: LinkKey, frame: ToRelay) {
+        let Some(known) = self.links.get(&link) else { return };
+        let Some(member) = known.member else {
+            return match frame {
+                ToRelay::Hello { name, epoch, .. } => self.hello(now, link, &name, epoch),
+                _ => self.close(link, CloseCode::BadFrame, "the first frame is not hello".to_owned()),
+            };
+        };
+        match frame {
+            ToRelay::Hello { .. } => self.close(link, CloseCode::BadFrame, "a second hello".to_owned()),
+            ToRelay::Join { channel, number } => self.join(member, &channel, number),
+            ToRelay::Leave { channel } => {
+                self.tally.leaves += 1;
+                self.leave(member, &channel);
+            }
+            ToRelay::Synced => self.members.synced(member),
+            ToRelay::Told { telling } => self.acknowledged(telling),
+            ToRelay::Goodbye => self.goodbye(link, member),
+        }
+    }
+
+    fn hello(&mut self, now: Instant, link: LinkKey, name: &NodeName, had: Option<Epoch>) {
+        let Some(known) = self.links.get(&link) else { return };
+        if known.certificate != *name {
+            let reason = format!("hello says {name}, its certificate says {}", known.certificate);
+            return self.close(link, CloseCode::WrongName, reason);
+        }
+        let outboxes = known.outboxes.clone();
+        if let Some(older) = self.members.named(name) {
+            self.end_older(older, had);
+        }
+        let (read_at, unix) = self.clock;
+        let unix = unix + now.saturating_duration_since(read_at);
+        let Admission { member, edge, ended } = self.members.admit(now, unix, link, name, had, outboxes);
+        if let Some(known) = self.links.get_mut(&link) {
+            known.member = Some(member);
+        }
+        self.tally.admitted += 1;
+        for edge in ended {
+            self.reap(edge);
+        }
+        self.say(member, &ToEdge::Welcome { epoch: edge.epoch, member });
+        self.actions.push_back(Action::Admit { link, edge: edge.clone() });
+        self.actions.push_back(Action::GrantLease { edge });
+    }
+
+    /// Ends the link that an edge of this name already has: its own old one, or that of an older process.
+    fn end_older(&mut self, older: Member, had: Option<Epoch>) {
+        let Some(linked) = self.members.get(older) else { return };
+        let (link, is_same_life) = (linked.link, Some(linked.edge.epoch) == had);
+        let (code, reason) = if is_same_life {
+            (CloseCode::Replaced, "this edge has a newer link")
+        } else {
+            (CloseCode::Superseded, "a newer edge of this name is linked")
+        };
+        self.close(link, code, reason.to_owned());
+    }
+
+    fn leased(&mut self, edge: &EdgeId) {
+        let member = self.members.named(&edge.name);
+        let linked = member.and_then(|member| self.members.get(member));
+        if let (Some(member), true) = (member, linked.is_some_and(|linked| linked.edge == *edge)) {
+            self.say(member, &ToEdge::Leased { epoch: edge.epoch });
+        }
+    }
+
+    fn goodbye(&mut self, link: LinkKey, member: Member) {
+        self.links.remove(&link);
+        if let Some(linked) = self.members.remove(member) {
+            self.forget(member);
+            self.actions.push_back(Action::Close {
+                link,
+                code: CloseCode::Goodbye,
+                reason: "goodbye".to_owned(),
+            });
+            self.reap(linked.edge);
+        }
+    }
+
+    fn link_closed(&mut self, link: LinkKey) {
+        let Some(known) = self.links.remove(&link) else { return };
+        if let Some(member) = known.member {
+            self.members.lose(member);
+            self.forget(member);
+        }
+    }
+
+    /// Ends a link for a reason of ours; its edge is lost unless it comes back.
+    fn close(&mut self, link: LinkKey, code: CloseCode, reason: String) {
+        self.tally.closed += 1;
+        self.actions.push_back(Action::Close { link, code, reason });
+        self.link_closed(link);
+    }
+
+    fn reap(&mut self, edge: EdgeId) {
+        self.tally.reaped += 1;
+        self.actions.push_back(Action::Reap { edge });
+    }
+
+    /// Removes all that `member` held, and tells who may wait for its answers.
+    fn forget(&mut self, member: Member) {
+        let channels: Vec<Channel> = self
+            .holders_by_channel
+            .iter()
+            .filter(|(_, holders)| holders.involves(member))
+            .map(|(channel, _)| channel.clone())
+            .collect();
+        for channel in channels {
+            if let Some(holders) = self.holders_by_channel.get_mut(&channel) {
+                holders.waiting.retain(|&(waiting, _)| waiting != member);
+                for (telling, _) in holders.tellings.extract_if(.., |(_, told)| *told == member) {
+                    self.channel_by_telling.remove(&telling);
+                }
+            }
+            self.leave(member, &channel);
+        }
+        let others: Vec<Member> = self.members.iter().map(|(other, _)| other).collect();
+        for other in others {
+            self.say(other, &ToEdge::Gone { member });
+        }
+    }
+
+    fn join(&mut self, member: Member, channel: &Channel, number: u32) {
+        self.tally.joins += 1;
+        let holders = self.holders_by_channel.entry_ref(channel).or_default();
+        let newcomer = !holders.members.contains(&member);
+        let lone = match holders.members.as_slice() {
+            [lone] if newcomer => Some(*lone),
+            _ => None,
+        };
+        if newcomer {
+            holders.members.push(member);
+        }
+        holders.waiting.push((member, number));
+        if let Some(lone) = lone {
+            self.last_telling += 1;
+            holders.tellings.push((self.last_telling, lone));
+            self.channel_by_telling.insert(self.last_telling, channel.clone());
+            let telling =
+                ToEdge::Elsewhere { channel: channel.clone(), elsewhere: true, telling: self.last_telling };
+            self.say(lone, &telling);
+        }
+        self.answer_joins(channel);
+    }
+
+    fn leave(&mut self, member: Member, channel: &Channel) {
+        let Some(holders) = self.holders_by_channel.get_mut(channel) else { return };
+        let before = holders.members.len();
+        holders.members.retain(|&holder| holder != member);
+        let last = match holders.members.as_slice() {
+            [last] if before == 2 => Some(*last),
+            _ => None,
+        };
+        if let Some(last) = last {
+            self.say(last, &ToEdge::Elsewhere { channel: channel.clone(), elsewhere: false, telling: 0 });
+        }
+        self.answer_joins(channel);
+    }
+
+    fn acknowledged(&mut self, telling: u64) {
+        let Some(channel) = self.channel_by_telling.remove(&telling) else { return };
+        if let Some(holders) = self.holders_by_channel.get_mut(&channel) {
+            holders.tellings.retain(|&(number, _)| number != telling);
+        }
+        self.answer_joins(&channel);
+    }
+
+    /// Answers the joins of `channel` if whoever must know of them knows; forgets the channel if nobody is left.
+    fn answer_joins(&mut self, channel: &Channel) {
+        let Some(holders) = self.holders_by_channel.get_mut(channel) else { return };
+        if !holders.tellings.is_empty() {
+            return;
+        }
+        let elsewhere = holders.members.len() > 1;
+        let waiting = std::mem::take(&mut holders.waiting);
+        if holders.members.is_empty() {
+            self.holders_by_channel.remove(channel);
+        }
+        for (member, number) in waiting {
+            self.say(member, &ToEdge::Joined { channel: channel.clone(), number, elsewhere });
+        }
+    }
+
+    /// Queues a control frame. The control stream carries state: where it is full, the link must begin anew.
+    fn say(&mut self, member: Member, frame: &ToEdge) {
+        let Some(linked) = self.members.get(member) else { return };
+        if linked.outboxes.control.push(frame.encode()).is_err() {
+            let link = linked.link;
+            self.close(link, CloseCode::Overflow, "the control stream's queue is full".to_owned());
+        }
+    }
+
+    fn lane_frames(&mut self, now: Instant, link: LinkKey, lane: Lane, frames: &[Bytes]) {
+        for bytes in frames {
+            let Some(member) = self.links.get(&link).and_then(|known| known.member) else { return };
+            let done = match LaneFrame::decode(bytes) {
+                Ok(frame) => self.lane_frame(now, member, lane, &frame, bytes),
+                Err(error) => Err(error.to_string()),
+            };
+            if let Err(reason) = done {
+                return self.close(link, CloseCode::BadFrame, format!("lane {}: {reason}", lane.0));
+            }
+        }
+    }
+
+    fn lane_frame(
+        &mut self,
+        now: Instant,
+        member: Member,
+        lane: Lane,
+        frame: &LaneFrame<'_>,
+        bytes: &Bytes,
+    ) -> Result<(), String> {
+        match frame {
+            LaneFrame::Publication(frame) if frame.source == member => {
+                self.route(now, lane, frame, bytes);
+                Ok(())
+            }
+            LaneFrame::Answer { source, holder, .. } if *holder == member => {
+                self.pass_answer(*source, lane, bytes);
+                Ok(())
+            }
+            LaneFrame::Publication(_) | LaneFrame::Answer { .. } => {
+                Err("it speaks for another edge".to_owned())
+            }
+            LaneFrame::Routed { .. } => Err("only relays route".to_owned()),
+        }
+    }
+
+    fn route(&mut self, now: Instant, lane: Lane, frame: &PublicationFrame<'_>, bytes: &Bytes) {
+        self.tally.publications += 1;
+        let PublicationFrame { source, number, wants_receipt, channel, .. } = *frame;
+        self.count_gap(source, lane, number);
+        let holders = self.holders_by_channel.get(channel).map_or(&[][..], |holders| &holders.members);
+        if wants_receipt {
+            // Before any answer can come: both go by the same lane.
+            let holders: Vec<Member> = holders.iter().copied().filter(|&holder| holder != source).collect();
+            let routed =
+                LaneFrame::Routed { source, number, holders, complete: self.members.is_complete(now) };
+            push(&self.members, source, lane, routed.encode());
+        }
+        let mut copies = 0;
+        for &holder in holders.iter().filter(|&&holder| holder != source) {
+            copies += 1;
+            if push(&self.members, holder, lane, bytes.clone()) {
+                self.tally.forwarded += 1;
+                continue;
+            }
+            self.tally.refused += 1;
+            if wants_receipt {
+                let answer = LaneFrame::Answer { source, number, holder, answer: Answer::Unknown };
+                push(&self.members, source, lane, answer.encode());
+            }
+        }
+        if copies == 0 {
+            self.tally.unheld += 1;
+        }
+    }
+
+    fn count_gap(&mut self, source: Member, lane: Lane, number: u64) {
+        let Some(linked) = self.members.get_mut(source) else { return };
+        let last = &mut linked.lane_numbers[lane.index()];
+        if *last != 0 && number > *last + 1 {
+            self.tally.gaps += number - *last - 1;
+        }
+        *last = number;
+    }
+
+    fn pass_answer(&mut self, source: Member, lane: Lane, bytes: &Bytes) {
+        if push(&self.members, source, lane, bytes.clone()) {
+            self.tally.answers += 1;
+        } else {
+            self.tally.answers_lost += 1;
+        }
+    }
+
+    fn ping(&mut self, now: Instant, link: LinkKey, ping: [u8; HEARTBEAT_BYTES]) {
+        let Some(known) = self.links.get(&link) else { return };
+        self.tally.heartbeats += 1;
+        // A full queue means that nothing gets out; the missing echo will tell.
+        let _ = known.outboxes.heartbeat.push(Bytes::copy_from_slice(&ping));
+        if let Some(member) = known.member {
+            self.members.heard(now, member);
+        }
+    }
+
+    fn stop(&mut self) {
+        let mut links: Vec<LinkKey> = self.links.keys().copied().collect();
+        links.sort_unstable();
+        for link in links {
+            self.actions.push_back(Action::Close {
+                link,
+                code: CloseCode::Goodbye,
+                reason: "the relay stops".to_owned(),
+            });
+        }
+    }
+}
+
+impl Holders {
+    fn involves(&self, member: Member) -> bool {
+        self.members.contains(&member)
+            || self.waiting.iter().any(|&(waiting, _)| waiting == member)
+            || self.tellings.iter().any(|&(_, told)| told == member)
+    }
+}
+
+/// Queues a lane frame; whether it was.
+fn push(members: &Members, to: Member, lane: Lane, frame: Bytes) -> bool {
+    members.get(to).is_some_and(|linked| linked.outboxes.lanes[lane.index()].push(frame).is_ok())
+}

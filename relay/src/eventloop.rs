@@ -1,0 +1,152 @@
+//! The one task that owns the Router. It waits in one place, acts in another, and is the only reader of clocks.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use hashbrown::HashMap;
+use proto::id::NodeName;
+use quinn::Connection;
+use store::Store;
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::time::sleep_until;
+
+use node::admin::{Pulse, Readiness};
+use node::link::close;
+
+use crate::core::{Action, Event, LinkKey, LinkOutboxes, Router};
+use crate::metrics::Metrics;
+
+/// What the loop is told: events of the Router, and handles that only the shell needs.
+#[derive(Debug)]
+pub(crate) enum Input {
+    Event(Event),
+    LinkOpened {
+        link: LinkKey,
+        certificate: NodeName,
+        outboxes: LinkOutboxes,
+        connection: Connection,
+        /// Lets the lanes be read.
+        admit: oneshot::Sender<()>,
+    },
+}
+
+/// Events that wait; readers wait when it is full, and QUIC's flow control holds back whoever sends to them.
+pub(crate) const INPUTS_MAX: usize = 1024;
+
+/// Inputs that one turn takes.
+const BATCH: usize = 256;
+
+/// The loop turns at least so often; a relay that does not is frozen.
+const TICK: Duration = Duration::from_millis(500);
+
+/// How long the last words of a stopping relay may take.
+const FAREWELL: Duration = Duration::from_millis(200);
+
+pub(crate) struct EventLoop {
+    pub(crate) router: Router,
+    pub(crate) store: Store,
+    pub(crate) inputs: mpsc::Receiver<Input>,
+    pub(crate) pings: mpsc::Receiver<Event>,
+    /// For answers of the store.
+    pub(crate) answers: mpsc::Sender<Input>,
+    pub(crate) metrics: Arc<Metrics>,
+    pub(crate) pulse: Pulse,
+    pub(crate) readiness: Readiness,
+    pub(crate) stop: watch::Receiver<bool>,
+    pub(crate) links: HashMap<LinkKey, (Connection, Option<oneshot::Sender<()>>)>,
+}
+
+impl EventLoop {
+    pub(crate) async fn run(mut self) {
+        self.readiness.set(Vec::new());
+        let mut batch = Vec::with_capacity(BATCH);
+        let mut next_tick = Instant::now();
+        loop {
+            let wake = self.router.poll_timeout().map_or(next_tick, |due| due.min(next_tick));
+            tokio::select! {
+                biased;
+                Some(ping) = self.pings.recv() => self.router.handle(Instant::now(), ping),
+                _ = self.inputs.recv_many(&mut batch, BATCH) => {}
+                () = sleep_until(wake.into()) => {}
+                _ = self.stop.wait_for(|stop| *stop) => break,
+            }
+            let now = Instant::now();
+            for input in batch.drain(..) {
+                self.input(now, input);
+            }
+            if now >= next_tick {
+                next_tick = now + TICK;
+                self.router.handle(now, Event::Clock { unix: unix() });
+            }
+            if self.router.poll_timeout().is_some_and(|due| due <= now) {
+                self.router.handle_timeout(now);
+            }
+            self.act();
+            self.metrics.record(self.router.tally(now));
+            self.pulse.beat_at(now);
+        }
+        self.farewell().await;
+    }
+
+    fn input(&mut self, now: Instant, input: Input) {
+        match input {
+            Input::Event(event) => {
+                if let Event::LinkClosed { link } = &event {
+                    self.links.remove(link);
+                }
+                self.router.handle(now, event);
+            }
+            Input::LinkOpened { link, certificate, outboxes, connection, admit } => {
+                self.links.insert(link, (connection, Some(admit)));
+                self.router.handle(now, Event::LinkOpened { link, certificate, outboxes });
+            }
+        }
+    }
+
+    fn act(&mut self) {
+        while let Some(action) = self.router.poll_action() {
+            match action {
+                Action::Admit { link, edge } => self.admit(link, &edge.to_string()),
+                Action::Close { link, code, reason } => {
+                    tracing::info!(link = link.0, ?code, reason, "closing a link");
+                    if let Some((connection, _)) = self.links.remove(&link) {
+                        close(&connection, code, &reason);
+                    }
+                }
+                Action::GrantLease { edge } => {
+                    let (store, answers) = (self.store.clone(), self.answers.clone());
+                    tokio::spawn(async move {
+                        store.grant_lease(&edge).await;
+                        let _ = answers.send(Input::Event(Event::Leased { edge })).await;
+                    });
+                }
+                Action::Reap { edge } => {
+                    let store = self.store.clone();
+                    tokio::spawn(async move {
+                        let routes = store.end_lease(&edge).await;
+                        tracing::info!(%edge, routes, "edge reaped");
+                    });
+                }
+            }
+        }
+    }
+
+    fn admit(&mut self, link: LinkKey, edge: &str) {
+        tracing::info!(link = link.0, edge, "edge linked");
+        if let Some(admit) = self.links.get_mut(&link).and_then(|(_, admit)| admit.take()) {
+            // The link may have ended meanwhile.
+            let _ = admit.send(());
+        }
+    }
+
+    async fn farewell(mut self) {
+        self.readiness.set(vec!["stopping".into()]);
+        self.router.handle(Instant::now(), Event::Stop);
+        self.act();
+        tokio::time::sleep(FAREWELL).await;
+    }
+}
+
+pub(crate) fn unix() -> Duration {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()
+}

@@ -1,0 +1,120 @@
+//! Every metric of a relay: name, unit, help. Handles are made once; counters are summed per turn of the event loop.
+
+use metrics::{Counter, Gauge};
+use node::metrics::Registry;
+
+use crate::core::Tally;
+
+/// A relay's metrics.
+#[derive(Debug)]
+pub(crate) struct Metrics {
+    edges: Gauge,
+    channels: Gauge,
+    is_complete: Gauge,
+    publications: Counter,
+    forwarded: Counter,
+    unheld: Counter,
+    refused: Counter,
+    gaps: Counter,
+    answers: Counter,
+    answers_lost: Counter,
+    joins: Counter,
+    leaves: Counter,
+    heartbeats: Counter,
+    admitted: Counter,
+    closed: Counter,
+    reaped: Counter,
+    handshakes_failed: Counter,
+}
+
+impl Metrics {
+    /// Registers all of them.
+    pub(crate) fn new(registry: &Registry) -> Self {
+        let counter = |name, help| registry.counter(name, help, &[]);
+        let gauge = |name, help| registry.gauge(name, help, &[]);
+        Self {
+            edges: gauge("relay_edges", "Edges linked now."),
+            channels: gauge("relay_channels", "Channels that at least one linked edge holds now."),
+            is_complete: gauge(
+                "relay_complete",
+                "1 while the relay knows every edge that there may be, else 0.",
+            ),
+            publications: counter(
+                "relay_publications_total",
+                "Publications that came from edges, each counted once.",
+            ),
+            forwarded: counter(
+                "relay_copies_forwarded_total",
+                "Copies of publications queued for the edges that hold their channel.",
+            ),
+            unheld: counter(
+                "relay_publications_unheld_total",
+                "Publications of a channel that no other edge held.",
+            ),
+            refused: counter(
+                "relay_copies_refused_total",
+                "Copies of publications that a full lane refused; the source is told where it asked for a receipt.",
+            ),
+            gaps: counter(
+                "relay_publications_missing_total",
+                "Publications missing between two numbers of one source and lane; should stay 0.",
+            ),
+            answers: counter(
+                "relay_answers_total",
+                "Answers of holders passed to the source of a directed message.",
+            ),
+            answers_lost: counter(
+                "relay_answers_lost_total",
+                "Answers whose source had gone or whose lane was full.",
+            ),
+            joins: counter(
+                "relay_joins_total",
+                "Channels that edges began to hold, re-joins after a new link included.",
+            ),
+            leaves: counter("relay_leaves_total", "Channels that edges ceased to hold by themselves."),
+            heartbeats: counter("relay_heartbeats_total", "Pings of edges echoed."),
+            admitted: counter("relay_links_admitted_total", "Links whose hello was accepted."),
+            closed: counter(
+                "relay_links_closed_total",
+                "Links that this relay ended: silence, a bad frame, a newer link.",
+            ),
+            reaped: counter(
+                "relay_edges_reaped_total",
+                "Leases ended, with the routes of their edge, after a goodbye or a loss.",
+            ),
+            handshakes_failed: counter(
+                "relay_handshakes_failed_total",
+                "Connections that never became a link: unknown certificate, wrong version, too slow.",
+            ),
+        }
+    }
+
+    /// Counts a connection that did not become a link.
+    pub(crate) fn handshake_failed(&self) {
+        self.handshakes_failed.increment(1);
+    }
+
+    /// Takes over what the Router counted.
+    pub(crate) fn record(&self, tally: &Tally) {
+        self.edges.set(tally.edges as f64);
+        self.channels.set(tally.channels as f64);
+        self.is_complete.set(f64::from(u8::from(tally.is_complete)));
+        for (counter, value) in [
+            (&self.publications, tally.publications),
+            (&self.forwarded, tally.forwarded),
+            (&self.unheld, tally.unheld),
+            (&self.refused, tally.refused),
+            (&self.gaps, tally.gaps),
+            (&self.answers, tally.answers),
+            (&self.answers_lost, tally.answers_lost),
+            (&self.joins, tally.joins),
+            (&self.leaves, tally.leaves),
+            (&self.heartbeats, tally.heartbeats),
+            (&self.admitted, tally.admitted),
+            (&self.closed, tally.closed),
+            (&self.reaped, tally.reaped),
+        ] {
+            counter.absolute(value);
+        }
+    }
+}
