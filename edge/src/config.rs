@@ -1,18 +1,18 @@
 //! An edge's settings as an operator gives them, checked and turned into what [`crate::Edge`] takes.
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
 use std::time::Duration;
 
 use certs::Role;
-use certs::link::Identity;
 use clap::Parser;
-use node::config::{Common, ConfigError, Loaded, Secret, duration, host_name};
+use node::config::{Common, ConfigError, Loaded, Secret, duration};
+use node::identity::IdentityFlags;
 use proto::id::NodeName;
 
+use crate::door::http::origin_host;
 use crate::{Address, Config, Link};
 
-/// One edge: holds clients over WebSocket and links to a relay for everybody who is elsewhere
+/// One edge: holds clients over WebSocket, and links to a relay for everybody who is elsewhere
 #[derive(Debug, Clone, Parser)]
 #[command(name = "edge", version)]
 pub struct Settings {
@@ -20,7 +20,7 @@ pub struct Settings {
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8000")]
     pub listen: SocketAddr,
 
-    /// Listens here for terminals (`nc`, `telnet`): one command a line [default: off]
+    /// Listens here for terminals (`nc`, `telnet`), one command a line [default: off]
     #[arg(long, value_name = "ADDRESS")]
     pub line_listen: Option<SocketAddr>,
 
@@ -28,51 +28,39 @@ pub struct Settings {
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:9001")]
     pub admin_listen: SocketAddr,
 
-    /// Links to this relay [default: none; then only local traffic]
+    /// Links to this relay [default: none; then local traffic only]
     #[arg(long, value_name = "HOST:PORT")]
     pub relay: Option<String>,
 
-    /// Where the cluster's memory is; `memory` is this process, so it goes without a relay only
-    #[arg(long, value_name = "memory", default_value = "memory")]
+    /// Where the cluster's memory is: `memory` is this process, without a relay
+    #[arg(long, value_name = "STORE", default_value = "memory")]
     pub store: String,
-
-    /// The links' private CA (PEM), with --relay; `certs init` makes one
-    #[arg(long, value_name = "FILE")]
-    pub link_ca: Option<PathBuf>,
-
-    /// This edge's certificate for the link (PEM), with --relay; `certs issue` makes one
-    #[arg(long, value_name = "FILE")]
-    pub link_cert: Option<PathBuf>,
-
-    /// Its private key (PEM), with --relay
-    #[arg(long, value_name = "FILE")]
-    pub link_key: Option<PathBuf>,
 
     /// Key of the clients' tokens (HS256) [default: none; then nobody gets in]
     #[arg(long, value_name = "SECRET")]
     pub token_hmac_secret: Option<Secret>,
 
-    /// Connections let in at most; the next one gets 503
+    /// Lets in so many connections at once; the next one gets 503
     #[arg(long, value_name = "N", default_value_t = 500, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     pub max_clients: u32,
 
-    /// Lets in pages of this origin (https://example.org, any port); repeatable [default: the host that the page asks]
+    /// Lets in pages of this origin, such as https://example.org; repeatable [default: the host that the page asks]
     #[arg(long, value_name = "ORIGIN")]
     pub allow_origin: Vec<String>,
 
-    /// This edge's name: a-z, 0-9 and - [default: the host name to its first dot]
-    #[arg(long, value_name = "NAME")]
-    pub name: Option<String>,
-
-    /// Time between the server's pings, in whole seconds
+    /// Pings clients so often: whole seconds
     #[arg(long, value_name = "DURATION", default_value = "25s", value_parser = duration)]
     pub ping_interval: Duration,
 
-    /// How long a pong may take; shorter than --ping-interval
+    /// Lets a client go whose pong takes longer; shorter than --ping-interval
     #[arg(long, value_name = "DURATION", default_value = "8s", value_parser = duration)]
     pub pong_timeout: Duration,
 
-    /// What every node has
+    /// Who this edge is.
+    #[command(flatten)]
+    pub identity: IdentityFlags,
+
+    /// What every node has.
     #[command(flatten)]
     pub common: Common,
 }
@@ -83,75 +71,66 @@ pub struct Settings {
 /// The operator must change a setting; the error says which and how.
 pub fn check(loaded: &Loaded<Settings>) -> Result<Config, ConfigError> {
     let settings = &loaded.settings;
-    if settings.store != "memory" {
-        let reason = format!("{:?} is no store of this version; there is `memory`", settings.store);
-        return Err(loaded.refuse("store", &reason));
-    }
-    if settings.ping_interval.subsec_nanos() != 0 || settings.ping_interval.is_zero() {
-        let reason = format!("{:?} is not a whole number of seconds, at least 1s", settings.ping_interval);
-        return Err(loaded.refuse("ping_interval", &reason));
-    }
-    if settings.pong_timeout >= settings.ping_interval || settings.pong_timeout.is_zero() {
-        let (pong, ping) = (settings.pong_timeout, settings.ping_interval);
-        let reason = format!("{pong:?} must be above zero and shorter than ping_interval, which is {ping:?}");
-        return Err(loaded.refuse("pong_timeout", &reason));
-    }
-    let name = name(loaded)?;
+    let name = settings.identity.name(loaded)?;
+    check_store(loaded)?;
+    check_pings(loaded)?;
     Ok(Config {
         relay: link(loaded, &name)?,
         name,
-        listen: Address { address: settings.listen, flag: "--listen".to_owned() },
-        line_listen: settings.line_listen.map(|address| Address { address, flag: "--line-listen".to_owned() }),
-        admin_listen: Address { address: settings.admin_listen, flag: "--admin-listen".to_owned() },
+        listen: Address::new(settings.listen, "--listen"),
+        line_listen: settings.line_listen.map(|address| Address::new(address, "--line-listen")),
+        admin_listen: Address::new(settings.admin_listen, "--admin-listen"),
         token_hmac_secret: settings.token_hmac_secret.as_ref().map(|secret| secret.expose().to_owned()),
         is_dev: false,
         max_clients: settings.max_clients as usize,
-        allowed_origins: origins(loaded)?,
+        allowed_origins: allowed_origins(loaded)?,
         ping_interval: settings.ping_interval,
         pong_timeout: settings.pong_timeout,
     })
 }
 
-fn name(loaded: &Loaded<Settings>) -> Result<NodeName, ConfigError> {
-    let (name, hint) = match &loaded.settings.name {
-        Some(name) => (name.clone(), ""),
-        None => (host_name().unwrap_or_default(), " (that is the host name); give one with --name"),
-    };
-    NodeName::parse(&name).map_err(|error| loaded.refuse("name", &format!("{error}{hint}")))
+fn check_store(loaded: &Loaded<Settings>) -> Result<(), ConfigError> {
+    match loaded.settings.store.as_str() {
+        "memory" if loaded.settings.relay.is_some() => Err(loaded.refuse(
+            "store",
+            "\"memory\" is one process only, and with a relay there are several; \
+             this version joins edges and relay in one process: run `causeway dev`",
+        )),
+        "memory" => Ok(()),
+        other => Err(loaded.refuse("store", &format!("{other:?} is no store; this version has \"memory\""))),
+    }
+}
+
+fn check_pings(loaded: &Loaded<Settings>) -> Result<(), ConfigError> {
+    let Settings { ping_interval: ping, pong_timeout: pong, .. } = &loaded.settings;
+    if ping.subsec_nanos() != 0 || ping.is_zero() {
+        return Err(
+            loaded.refuse("ping_interval", &format!("{ping:?} is not a whole number of seconds above 0"))
+        );
+    }
+    if pong >= ping || pong.is_zero() {
+        let reason = format!("{pong:?} is not between 0s and ping_interval, which is {ping:?}");
+        return Err(loaded.refuse("pong_timeout", &reason));
+    }
+    Ok(())
 }
 
 fn link(loaded: &Loaded<Settings>, name: &NodeName) -> Result<Option<Link>, ConfigError> {
-    let settings = &loaded.settings;
-    let Some(relay) = &settings.relay else { return Ok(None) };
-    if !relay.rsplit_once(':').is_some_and(|(host, port)| !host.is_empty() && port.parse::<u16>().is_ok()) {
+    let Some(relay) = &loaded.settings.relay else { return Ok(None) };
+    let port = relay.rsplit_once(':').filter(|(host, _)| !host.is_empty()).map(|(_, port)| port);
+    if !port.is_some_and(|port| port.parse::<u16>().is_ok_and(|port| port != 0)) {
         return Err(loaded.refuse("relay", &format!("{relay:?} is not HOST:PORT")));
     }
-    let (Some(ca), Some(cert), Some(key)) = (&settings.link_ca, &settings.link_cert, &settings.link_key) else {
-        return Err(loaded.refuse("relay", &format!("a link needs --link-ca, --link-cert and --link-key; make them with\n{}", certs_commands(name, Role::Edge))));
-    };
-    let identity = Identity::load(ca, cert, key, Role::Edge).map_err(|error| loaded.refuse("link_cert", &error.to_string()))?;
-    if identity.name() != name {
-        let reason = format!("the certificate is for {}, this edge is {name}; give --name {}", identity.name(), identity.name());
-        return Err(loaded.refuse("name", &reason));
-    }
-    Err(loaded.refuse(
-        "store",
-        "`memory` is one process only, and with a relay there are several: this version joins edges and relay in one process, with `causeway dev`",
-    ))
+    let identity = loaded.settings.identity.identity(loaded, name, Role::Edge)?;
+    Ok(Some(Link { relay: relay.clone(), identity }))
 }
 
-/// What to type to get a link identity.
-pub fn certs_commands(name: &NodeName, role: Role) -> String {
-    format!(
-        "  certs init link\n  certs issue link --name {name} --role {role}\nthen give --link-ca link/ca.pem --link-cert link/{name}.pem --link-key link/{name}.key"
-    )
-}
-
-fn origins(loaded: &Loaded<Settings>) -> Result<Vec<String>, ConfigError> {
+fn allowed_origins(loaded: &Loaded<Settings>) -> Result<Vec<String>, ConfigError> {
     let host = |origin: &String| {
-        crate::door::http::origin_host(origin)
-            .map(str::to_owned)
-            .ok_or_else(|| loaded.refuse("allow_origin", &format!("{origin:?} is no origin such as https://example.org")))
+        let host = origin_host(origin).map(str::to_owned);
+        host.ok_or_else(|| {
+            loaded.refuse("allow_origin", &format!("{origin:?} is not like https://example.org"))
+        })
     };
     loaded.settings.allow_origin.iter().map(host).collect()
 }

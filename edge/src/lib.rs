@@ -79,6 +79,13 @@ pub struct Address {
     pub flag: String,
 }
 
+impl Address {
+    /// An address that `flag` changes.
+    pub fn new(address: SocketAddr, flag: &str) -> Self {
+        Self { address, flag: flag.to_owned() }
+    }
+}
+
 /// Which relay to link to, and as whom.
 #[derive(Debug, Clone)]
 pub struct Link {
@@ -94,6 +101,7 @@ pub struct Edge {
     http: std::net::TcpListener,
     line: Option<std::net::TcpListener>,
     admin: std::net::TcpListener,
+    readiness: Readiness,
 }
 
 /// Why an edge could not start, or went on no longer.
@@ -120,7 +128,7 @@ impl Edge {
         let http = open(&config.listen, "WebSocket clients")?;
         let line = config.line_listen.as_ref().map(|line| open(line, "the line door")).transpose()?;
         let admin = open(&config.admin_listen, "metrics and health")?;
-        Ok(Self { config, http, line, admin })
+        Ok(Self { config, http, line, admin, readiness: Readiness::new() })
     }
 
     /// Where clients connect.
@@ -147,16 +155,21 @@ impl Edge {
         self.admin.local_addr()
     }
 
+    /// Whether clients should be sent here; tells it while the edge runs.
+    pub fn readiness(&self) -> Readiness {
+        self.readiness.clone()
+    }
+
     /// Serves until `stop` becomes true, then tells every client and the relay.
     ///
     /// # Errors
     /// The edge cannot go on: the process should end, loudly.
     pub async fn run(self, store: Store, stop: watch::Receiver<bool>) -> Result<(), RunError> {
-        let Self { config, http, line, admin } = self;
+        let Self { config, http, line, admin, readiness } = self;
         let registry = Registry::new("edge", env!("CARGO_PKG_VERSION"), &[(RTT, &RTT_BUCKETS)]);
         let metrics = Arc::new(Metrics::new(&registry, config.max_clients));
         let capacity = Capacity::new(config.max_clients, Arc::clone(&metrics));
-        let (pulse, readiness) = (Pulse::new(), Readiness::new());
+        let pulse = Pulse::new();
         let _admin = Admin::spawn(admin, registry.handle(), pulse.clone(), readiness.clone())?;
         let (inputs, receiver) = mpsc::channel(INPUTS_MAX);
         let (echoes, echo_receiver) = mpsc::channel(INPUTS_MAX);

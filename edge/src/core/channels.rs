@@ -77,7 +77,9 @@ impl Hub {
             }
         }
         self.settle(channel);
-        if !self.routes.is_settled(channel) {
+        // Also where the relay alone is waited for: a lease may come before its answer, and the store's turn with it.
+        let waits = |held: &Held| held.subscribers.last().is_some_and(|subscriber| !subscriber.is_settled);
+        if self.channels.get(channel).is_some_and(waits) {
             self.route_waits.push_back(RouteWait {
                 until: now + ROUTE_WAIT_MAX,
                 client,
@@ -86,10 +88,13 @@ impl Hub {
         }
     }
 
-    /// Makes `client` no subscriber of `channel` any more.
-    pub(super) fn release(&mut self, client: ClientKey, channel: &Channel) {
-        let Some(held) = self.channels.get_mut(channel) else { return };
-        held.subscribers.retain(|subscriber| subscriber.client != client);
+    /// Makes `client` no subscriber of `channel` any more; answers whether its subscription was settled.
+    pub(super) fn release(&mut self, client: ClientKey, channel: &Channel) -> bool {
+        let Some(held) = self.channels.get_mut(channel) else { return false };
+        let Some(at) = held.subscribers.iter().position(|subscriber| subscriber.client == client) else {
+            return false;
+        };
+        let was_settled = held.subscribers.remove(at).is_settled;
         if held.subscribers.is_empty() {
             self.channels.remove(channel);
             self.routes.want(channel, false, &mut self.actions);
@@ -97,6 +102,7 @@ impl Hub {
                 self.say(&ToRelay::Leave { channel: channel.clone() });
             }
         }
+        was_settled
     }
 
     /// Pushes a publication to all subscribers here; answers how many outboxes have it, `None` without subscribers.

@@ -266,14 +266,16 @@ impl Hub {
             // Whoever is here can be reached; a client can no more leave its personal channel than its name.
             return;
         }
-        match session.channels.remove(channel) {
-            None => return,
+        let Some(subscription) = session.channels.remove(channel) else { return };
+        let was_settled = self.release(client, channel);
+        match subscription {
             // Its reply comes first; publications that waited for it have no reader any more.
-            Some(Subscription::Pending { reply_id, .. }) => self.reply(client, reply_id, &Reply::Subscribe),
-            Some(Subscription::Active) => {}
-            Some(Subscription::Server) => self.greet(client),
+            Subscription::Pending { reply_id, .. } => self.reply(client, reply_id, &Reply::Subscribe),
+            Subscription::Active => {}
+            // The connect reply waited for it, unless it was settled and counted already.
+            Subscription::Server if !was_settled => self.greet(client),
+            Subscription::Server => {}
         }
-        self.release(client, channel);
     }
 
     fn publish(
@@ -344,7 +346,7 @@ impl Hub {
             self.answer_direct(client, id, Verdict::Unknown);
             return Ok(());
         };
-        let took_here = self.deliver(channel.as_str(), publication).unwrap_or(0);
+        let took_here = self.deliver(channel.as_str(), publication);
         self.receipts.insert(now, ticket, Pending::new(client, id, channel, took_here));
         Ok(())
     }

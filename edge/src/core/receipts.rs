@@ -61,9 +61,18 @@ pub(super) enum Progress {
 }
 
 impl Pending {
-    pub(super) fn new(client: ClientKey, reply_id: u32, channel: Channel, took_here: u32) -> Self {
-        let (stage, not_here) = (Stage::Sent, Vec::new());
-        Self { client, reply_id, channel, took: took_here, stage, is_unsure: false, not_here }
+    /// `took_here`: how many outboxes of this edge have it, `None` where nobody receives the channel.
+    pub(super) fn new(client: ClientKey, reply_id: u32, channel: Channel, took_here: Option<u32>) -> Self {
+        Self {
+            client,
+            reply_id,
+            channel,
+            took: took_here.unwrap_or(0),
+            stage: Stage::Sent,
+            // Somebody is here, but so slow that he was just let go: not offline, whatever others say.
+            is_unsure: took_here == Some(0),
+            not_here: Vec::new(),
+        }
     }
 
     /// The verdict when nothing more can be heard.

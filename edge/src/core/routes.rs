@@ -33,7 +33,10 @@ impl Routes {
     /// Whether nobody needs to wait for the route of `channel` any longer.
     pub(super) fn is_settled(&self, channel: &Channel) -> bool {
         self.lease.is_none()
-            || self.by_channel.get(channel).is_some_and(|route| route.wanted && route.written)
+            || self
+                .by_channel
+                .get(channel)
+                .is_some_and(|route| route.wanted && route.written && !route.in_flight)
     }
 
     pub(super) fn want(&mut self, channel: &Channel, held: bool, actions: &mut impl Extend<Action>) {

@@ -2,7 +2,7 @@
 
 use proto::link::{Answer, LaneFrame, Member, ToEdge};
 
-use super::super::{ClientKey, LookUpFailed, OUTBOX_BYTES_MAX, Ticket};
+use super::super::{ClientKey, Event, LookUpFailed, OUTBOX_BYTES_MAX, Ticket};
 use super::world::*;
 
 /// A third edge.
@@ -262,7 +262,7 @@ fn the_end_of_the_link_is_a_verdict() {
     world.close_link();
     let mut verdicts = world.read(alice);
     verdicts.sort_unstable();
-    assert_eq!(verdicts, [error(3, 100), delivered(2, 1)], "one device has it, and nobody else can tell");
+    assert_eq!(verdicts, [delivered(2, 1), error(3, 100)], "one device has it, and nobody else can tell");
 
     assert_eq!(world.look_ups(), [(dave, channel("#dave"))]);
     world.looked_up(dave, Ok(vec![]));
@@ -286,12 +286,12 @@ fn what_an_old_link_still_says_does_not_count() {
     world.link();
     let ticket = send_out(&mut world, alice);
     let frame = LaneFrame::Routed { source: THIS, number: ticket.number, holders: vec![], complete: true };
-    world.tell(super::super::Event::Lane {
+    world.tell(Event::Lane {
         generation: old,
         lane: ticket.lane,
         frames: vec![frame.encode()],
     });
-    world.tell(super::super::Event::LinkClosed { generation: old });
+    world.tell(Event::LinkClosed { generation: old });
     assert_eq!((world.look_ups(), world.read(alice)), (vec![], vec![]));
     assert!(world.hub.is_linked());
 }

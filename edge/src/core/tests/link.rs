@@ -32,6 +32,7 @@ fn the_first_subscriber_joins_and_the_last_one_leaves() {
     assert!(world.said().is_empty());
     world.send(bob, &unsubscribe(2, "news"));
     assert_eq!(world.said(), ["leave news"]);
+    world.read(bob);
     world.subscribe(bob, "news");
     assert_eq!(world.said(), ["join news 4"], "no number is used twice");
 }
@@ -224,7 +225,10 @@ fn a_frame_that_does_not_decode_ends_the_link() {
     let bad = Bytes::from_static(&[0, 0, 0, 1, 99]);
     world.lane(Lane(11), vec![good.clone(), bad, good]);
     assert_eq!(world.read(bob), [push_of_zoe("#bob", "1")], "what stood before it counts");
-    assert_eq!(world.closed_links(), [(generation, CloseCode::BadFrame, "lane 11: a frame of kind 99 is too short".to_owned())]);
+    assert_eq!(
+        world.closed_links(),
+        [(generation, CloseCode::BadFrame, "lane 11: a frame of kind 99 is too short".to_owned())]
+    );
     assert!(!world.hub.is_linked());
 }
 

@@ -1,6 +1,6 @@
 //! Who gets in, with which token, and for how long.
 
-use super::super::Event;
+use super::super::{ClientKey, Event};
 use super::world::*;
 
 #[test]
@@ -150,8 +150,7 @@ fn the_connect_reply_says_when_the_token_expires() {
 fn a_session_ends_25_s_after_its_token() {
     let mut world = World::alone();
     let client = expiring_in(&mut world, 10);
-    world.wait(seconds(35) - millis(1));
-    answer_ping(&mut world, client);
+    world.wait_with_pongs(client, seconds(35) - millis(1));
     assert_eq!(world.ended(client), None);
     world.wait(millis(1));
     assert_eq!(world.ended(client), Some(3005));
@@ -162,8 +161,7 @@ fn the_wall_clock_judges_tokens_and_does_not_end_sessions() {
     let mut world = World::alone();
     let client = expiring_in(&mut world, 10);
     world.tell(Event::Clock { unix: seconds(UNIX + 3_600) });
-    world.wait(seconds(30));
-    answer_ping(&mut world, client);
+    world.wait_with_pongs(client, seconds(30));
     assert_eq!(world.ended(client), None);
 
     let late = world.open();
@@ -179,12 +177,9 @@ fn a_refresh_lengthens_the_session() {
     world.send(client, &refresh(2, &signed(&format!(r#"{{"sub":"alice","exp":{}}}"#, UNIX + 20))));
     assert_eq!(
         world.read(client),
-        [
-            r#"{"id":2,"refresh":{"client":"00000000-0000-0000-0000-000000000001","expires":true,"ttl":15}}"#
-        ]
+        [r#"{"id":2,"refresh":{"client":"00000000-0000-0000-0000-000000000001","expires":true,"ttl":15}}"#]
     );
-    world.wait_until(seconds(45) - millis(1));
-    answer_ping(&mut world, client);
+    world.wait_with_pongs(client, seconds(40) - millis(1));
     assert_eq!(world.ended(client), None);
     world.wait(millis(1));
     assert_eq!(world.ended(client), Some(3005));
@@ -194,8 +189,7 @@ fn a_refresh_lengthens_the_session() {
 fn a_refresh_may_come_late_and_may_take_the_end_away() {
     let mut world = World::alone();
     let client = expiring_in(&mut world, 10);
-    world.wait(seconds(30));
-    answer_ping(&mut world, client);
+    world.wait_with_pongs(client, seconds(30));
     world.send(client, &refresh(2, &token_of("alice")));
     assert_eq!(
         world.read(client),
@@ -239,14 +233,9 @@ fn a_refresh_may_name_the_same_channels_in_any_way() {
 }
 
 /// A client of alice whose token expires so many seconds from now.
-fn expiring_in(world: &mut World, ttl: u64) -> super::super::ClientKey {
+fn expiring_in(world: &mut World, ttl: u64) -> ClientKey {
     let client = world.open();
     world.send(client, &connect(1, &signed(&format!(r#"{{"sub":"alice","exp":{}}}"#, UNIX + ttl))));
     world.read(client);
     client
-}
-
-fn answer_ping(world: &mut World, client: super::super::ClientKey) {
-    assert_eq!(world.read(client), ["{}"]);
-    world.send(client, "{}");
 }

@@ -1,5 +1,6 @@
 //! What the store is told: state, not a log, and never without a lease.
 
+use super::super::Event;
 use super::world::*;
 
 const NOTHING: [&str; 0] = [];
@@ -104,7 +105,8 @@ fn a_new_epoch_writes_everything_again() {
         "what the old life wrote is removed with it"
     );
     world.settle();
-    let routes: Vec<String> = world.routes.iter().filter(|(e, _)| e.epoch.0 == 8).map(|(_, c)| c.to_string()).collect();
+    let routes: Vec<String> =
+        world.routes.iter().filter(|(e, _)| e.epoch.0 == 8).map(|(_, c)| c.to_string()).collect();
     assert_eq!(routes, ["#alice", "news", "slow"]);
     world.close_link();
     world.open_link();
@@ -135,7 +137,7 @@ fn a_stopping_edge_removes_its_routes() {
     let mut world = World::linked();
     let alice = world.log_in("alice");
     world.subscribe(alice, "news");
-    world.tell(super::super::Event::Stop);
+    world.tell(Event::Stop);
     world.settle();
     assert!(world.routes.is_empty());
 }

@@ -19,7 +19,12 @@ fn the_connect_reply_waits_for_joined_and_comes_before_all_else() {
     assert!(replies[0].starts_with(r#"{"id":1,"connect":"#), "{replies:?}");
     assert_eq!(
         replies[1..],
-        [r#"{"id":2,"publish":{}}"#.to_owned(), error(3, 103), delivered(4, 1), push("#alice", "3", "bob", bob)]
+        [
+            r#"{"id":2,"publish":{}}"#.to_owned(),
+            error(3, 103),
+            delivered(4, 1),
+            push("#alice", "3", "bob", bob)
+        ]
     );
 }
 

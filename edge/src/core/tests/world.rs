@@ -143,8 +143,26 @@ impl World {
         self.wait(moment - (self.now - self.started));
     }
 
+    /// Lets time pass while `client` answers its pings, and reads nothing else.
+    pub(super) fn wait_with_pongs(&mut self, client: ClientKey, duration: Duration) {
+        let until = self.now + duration;
+        while self.now < until {
+            self.wait(seconds(1).min(until - self.now));
+            for frame in self.read(client) {
+                assert_eq!(frame, "{}");
+                self.send(client, "{}");
+            }
+        }
+    }
+
     pub(super) fn tally(&mut self) -> Tally {
         self.hub.tally().clone()
+    }
+
+    /// How many clients were let go for this reason.
+    pub(super) fn disconnects(&mut self, why: Disconnect) -> u64 {
+        let index = Disconnect::ALL.iter().position(|&code| code == why).expect("one of all");
+        self.tally().disconnects[index]
     }
 
     fn pump(&mut self) {
@@ -375,10 +393,17 @@ impl World {
         self.relay_says(ToEdge::Joined { channel: channel(name), number, elsewhere });
     }
 
+    /// Answers the oldest join that is not answered, if there is one.
+    pub(super) fn answer_join(&mut self, elsewhere: bool) {
+        if let Some((channel, number)) = self.unanswered.pop_front() {
+            self.relay_says(ToEdge::Joined { channel, number, elsewhere });
+        }
+    }
+
     /// Answers all joins that are not answered: nobody else holds those channels.
     pub(super) fn answer_joins(&mut self) {
-        while let Some((channel, number)) = self.unanswered.pop_front() {
-            self.relay_says(ToEdge::Joined { channel, number, elsewhere: false });
+        while !self.unanswered.is_empty() {
+            self.answer_join(false);
         }
     }
 

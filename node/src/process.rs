@@ -1,0 +1,74 @@
+//! A process around one or more nodes: log, runtime, signals, exit code.
+
+use std::fmt::Display;
+
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch;
+
+use crate::config::Common;
+use crate::exit::Exit;
+use crate::log;
+
+/// Runs `body` on a one-thread runtime until it ends. The first SIGINT or SIGTERM asks it to stop, by what it is handed;
+/// the second ends the process at once.
+pub fn start<E: Display>(
+    common: &Common,
+    warnings: &[String],
+    body: impl AsyncFnOnce(watch::Receiver<bool>) -> Result<(), E>,
+) -> Exit {
+    if let Err(error) = log::init(&common.log_level, common.log_format) {
+        eprintln!("error: cannot write a log: {error}");
+        return Exit::Failed;
+    }
+    for warning in warnings {
+        tracing::warn!("{warning}");
+    }
+    let runtime = match runtime() {
+        Ok(runtime) => runtime,
+        Err(error) => return failed(&error),
+    };
+    let done = runtime.block_on(async {
+        let (stop, stopped) = watch::channel(false);
+        let signals = tokio::spawn(obey_signals(stop));
+        let done = body(stopped).await;
+        signals.abort();
+        done
+    });
+    // What is still at work, such as a client that does not close, is not waited for.
+    runtime.shutdown_background();
+    match done {
+        Ok(()) => Exit::Success,
+        Err(error) => failed(&error),
+    }
+}
+
+/// A runtime for the data path: one thread, since a message that comes alone pays for every wake-up.
+///
+/// # Errors
+/// The operating system gives no more.
+pub fn runtime() -> std::io::Result<tokio::runtime::Runtime> {
+    tokio::runtime::Builder::new_current_thread().enable_all().build()
+}
+
+fn failed(error: &impl Display) -> Exit {
+    eprintln!("error: {error}");
+    Exit::Failed
+}
+
+async fn obey_signals(stop: watch::Sender<bool>) {
+    let (Ok(mut interrupt), Ok(mut terminate)) =
+        (signal(SignalKind::interrupt()), signal(SignalKind::terminate()))
+    else {
+        return tracing::error!("signals cannot be caught; only SIGKILL ends this process");
+    };
+    loop {
+        tokio::select! {
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
+        }
+        if stop.send_replace(true) {
+            std::process::exit(i32::from(Exit::Failed.code()));
+        }
+        tracing::info!("stopping; a second signal ends the process at once");
+    }
+}

@@ -1,0 +1,263 @@
+//! Who is admitted, with which epoch, and what becomes of an older life.
+
+use bytes::Bytes;
+use proto::id::Epoch;
+use proto::link::{CloseCode, Lane, Member, ToEdge, ToRelay};
+
+use super::super::{Action, Event};
+use super::world::{
+    UNIX_MS, World, channel, closed, edge_id, hello, joined, ms, routed, welcome,
+};
+
+#[test]
+fn a_hello_is_welcomed_and_admitted_and_a_lease_is_asked_for() {
+    let mut world = World::new();
+    let a = world.open("a");
+    world.hello(a, None);
+    world.hears(a, &[welcome(UNIX_MS, 1)]);
+    let edge = edge_id("a", UNIX_MS);
+    world.does(&[Action::Admit { link: a, edge: edge.clone() }, Action::GrantLease { edge: edge.clone() }]);
+
+    world.tell(Event::Leased { edge });
+    world.hears(a, &[ToEdge::Leased { epoch: Epoch(UNIX_MS) }]);
+    world.does(&[]);
+}
+
+#[test]
+fn a_hello_under_another_name_than_the_certificates_ends_the_link() {
+    let (mut world, [b]) = World::linked(["b"]);
+    let a = world.open("a");
+    world.says(a, hello("b", None));
+    world.does(&[closed(a, CloseCode::WrongName, "hello says b, its certificate says a")]);
+    world.hears(a, &[]);
+    world.hears(b, &[]);
+    world.holds(b, "c", false);
+}
+
+#[test]
+fn an_epoch_is_what_the_clock_shows_at_hello() {
+    let mut world = World::new();
+    world.wait(ms(250));
+    let a = world.open("a");
+    world.hello(a, None);
+    world.hears(a, &[welcome(UNIX_MS + 250, 1)]);
+
+    world.tell(Event::Clock { unix: ms(UNIX_MS + 9_000) });
+    world.wait(ms(1));
+    let b = world.open("b");
+    world.hello(b, None);
+    world.hears(b, &[welcome(UNIX_MS + 9_001, 2)]);
+}
+
+#[test]
+fn an_epoch_is_higher_than_any_that_the_name_had_even_if_the_clock_goes_back() {
+    let (mut world, [a]) = World::linked(["a"]);
+    world.says(a, ToRelay::Goodbye);
+    world.tell(Event::Clock { unix: ms(UNIX_MS - 3_600_000) });
+
+    let a = world.open("a");
+    world.hello(a, None);
+    world.hears(a, &[welcome(UNIX_MS + 1, 2)]);
+
+    // Another relay gave that one.
+    let b = world.open("b");
+    world.hello(b, Some(Epoch(UNIX_MS + 70)));
+    world.hears(b, &[welcome(UNIX_MS + 71, 3)]);
+}
+
+#[test]
+fn an_epoch_that_cannot_be_exceeded_harms_nobody() {
+    let mut world = World::new();
+    let a = world.open("a");
+    world.hello(a, Some(Epoch(u64::MAX)));
+    let again = world.open("a");
+    world.hello(again, None);
+    world.hears(a, &[welcome(u64::MAX, 1)]);
+    world.hears(again, &[welcome(u64::MAX, 2)]);
+}
+
+#[test]
+fn an_edge_that_comes_back_within_3_3_s_keeps_its_epoch_and_is_not_reaped() {
+    let (mut world, [a]) = World::linked(["a"]);
+    world.close(a);
+    world.wait(ms(3_299));
+    let again = world.open("a");
+    world.hello(again, Some(Epoch(UNIX_MS)));
+    world.hears(again, &[welcome(UNIX_MS, 2)]);
+    let edge = edge_id("a", UNIX_MS);
+    world.does(&[Action::Admit { link: again, edge: edge.clone() }, Action::GrantLease { edge }]);
+
+    world.says(again, ToRelay::Synced);
+    assert!(world.is_complete(), "nobody is lost any more");
+    world.wait_pinging(ms(10_000), &[again]);
+    world.does(&[]);
+}
+
+#[test]
+fn an_edge_that_comes_back_after_3_3_s_takes_a_new_epoch() {
+    let (mut world, [a]) = World::linked(["a"]);
+    world.close(a);
+    world.wait(ms(3_300));
+    world.does(&[Action::Reap { edge: edge_id("a", UNIX_MS) }]);
+    let again = world.open("a");
+    world.hello(again, Some(Epoch(UNIX_MS)));
+    world.hears(again, &[welcome(UNIX_MS + 3_300, 2)]);
+}
+
+#[test]
+fn an_edge_that_starts_anew_ends_its_former_life_at_once() {
+    let (mut world, [a]) = World::linked(["a"]);
+    world.close(a);
+    world.wait(ms(500));
+    let again = world.open("a");
+    world.hello(again, None);
+    let (former, edge) = (edge_id("a", UNIX_MS), edge_id("a", UNIX_MS + 500));
+    world.does(&[
+        Action::Reap { edge: former },
+        Action::Admit { link: again, edge: edge.clone() },
+        Action::GrantLease { edge },
+    ]);
+    world.wait_pinging(ms(10_000), &[again]);
+    world.does(&[]);
+}
+
+#[test]
+fn a_hello_on_a_newer_link_of_the_same_life_replaces_the_older() {
+    let (mut world, [a, b]) = World::linked(["a", "b"]);
+    world.both_hold(a, b, "c");
+    let newer = world.open("a");
+    world.hello(newer, Some(Epoch(UNIX_MS)));
+    let edge = edge_id("a", UNIX_MS);
+    world.does(&[
+        closed(a, CloseCode::Replaced, "this edge has a newer link"),
+        Action::Admit { link: newer, edge: edge.clone() },
+        Action::GrantLease { edge },
+    ]);
+    world.hears(newer, &[welcome(UNIX_MS, 3)]);
+    world.hears(b, &[super::world::held_here_only("c"), ToEdge::Gone { member: Member(1) }]);
+}
+
+#[test]
+fn what_a_replaced_link_still_had_unread_is_discarded() {
+    let (mut world, [a]) = World::linked(["a"]);
+    let newer = world.open("a");
+    world.hello(newer, Some(Epoch(UNIX_MS)));
+    world.holds_after_welcome(newer, "c");
+    world.done();
+
+    world.leave(a, "c");
+    world.says(a, ToRelay::Goodbye);
+    world.tell(Event::Lane { link: a, lane: Lane(0), frames: vec![Bytes::from_static(b"garbage")] });
+    world.ping(a);
+    world.close(a);
+    world.does(&[]);
+    world.hears(newer, &[]);
+    assert_eq!(world.router.tally(world.now).channels, 1);
+}
+
+#[test]
+fn a_newer_edge_of_a_name_supersedes_the_older_and_ends_its_life() {
+    let (mut world, [a, b]) = World::linked(["a", "b"]);
+    world.wait(ms(1_000));
+    let newer = world.open("a");
+    world.hello(newer, None);
+    let edge = edge_id("a", UNIX_MS + 1_000);
+    world.does(&[
+        closed(a, CloseCode::Superseded, "a newer edge of this name is linked"),
+        Action::Reap { edge: edge_id("a", UNIX_MS) },
+        Action::Admit { link: newer, edge: edge.clone() },
+        Action::GrantLease { edge },
+    ]);
+    world.hears(b, &[ToEdge::Gone { member: Member(1) }]);
+}
+
+#[test]
+fn whatever_comes_before_hello_ends_the_link() {
+    for frame in [
+        ToRelay::Join { channel: channel("c"), number: 1 },
+        ToRelay::Leave { channel: channel("c") },
+        ToRelay::Synced,
+        ToRelay::Told { telling: 1 },
+        ToRelay::Goodbye,
+    ] {
+        let (mut world, [b]) = World::linked(["b"]);
+        let a = world.open("a");
+        world.says(a, frame.clone());
+        world.does(&[closed(a, CloseCode::BadFrame, "the first frame is not hello")]);
+        world.hello(a, None);
+        world.does(&[]);
+        world.hears(a, &[]);
+        world.hears(b, &[]);
+        let tally = world.router.tally(world.now);
+        assert_eq!((tally.edges, tally.channels, tally.closed), (1, 0, 1), "{frame:?}");
+    }
+}
+
+#[test]
+fn a_lane_says_nothing_before_hello() {
+    let (mut world, [b]) = World::linked(["b"]);
+    world.holds(b, "c", false);
+    let a = world.open("a");
+    let lane = proto::link::lane_of("c");
+    world.sends(a, lane, &super::world::publication(Member(2), 1, "c", true));
+    world.tell(Event::Lane { link: a, lane, frames: vec![Bytes::from_static(b"garbage")] });
+    world.does(&[]);
+    world.gets(b, "c", &[]);
+}
+
+#[test]
+fn a_second_hello_ends_the_link() {
+    let (mut world, [a]) = World::linked(["a"]);
+    world.hello(a, Some(Epoch(UNIX_MS)));
+    world.does(&[closed(a, CloseCode::BadFrame, "a second hello")]);
+}
+
+#[test]
+fn no_number_of_a_member_is_used_twice() {
+    let (mut world, [mut a]) = World::linked(["a"]);
+    for number in 2..20 {
+        match number % 3 {
+            0 => world.close(a),
+            1 => world.says(a, ToRelay::Goodbye),
+            _ => {}
+        }
+        a = world.open("a");
+        world.hello(a, None);
+        world.heard(a);
+        assert_eq!(world.member(a), Member(number));
+    }
+}
+
+#[test]
+fn a_lease_is_told_to_the_living_one_only() {
+    let (mut world, [a, b]) = World::linked(["a", "b"]);
+    world.tell(Event::Leased { edge: edge_id("a", UNIX_MS - 1) });
+    world.tell(Event::Leased { edge: edge_id("x", UNIX_MS) });
+    world.hears(a, &[]);
+    world.hears(b, &[]);
+
+    world.close(a);
+    world.tell(Event::Leased { edge: edge_id("a", UNIX_MS) });
+    world.hears(a, &[]);
+    let again = world.open("a");
+    world.hello(again, Some(Epoch(UNIX_MS)));
+    world.heard(again);
+    world.tell(Event::Leased { edge: edge_id("a", UNIX_MS) });
+    world.hears(again, &[ToEdge::Leased { epoch: Epoch(UNIX_MS) }]);
+}
+
+#[test]
+fn an_edge_that_is_not_synced_is_routed_for_and_to_already() {
+    let mut world = World::new();
+    let a = world.open("a");
+    world.hello(a, None);
+    world.heard(a);
+    world.holds(a, "c", false);
+    let b = world.open("b");
+    world.hello(b, None);
+    world.heard(b);
+    world.publish(b, "c", true);
+    world.gets(b, "c", &[routed(Member(2), 1, &[Member(1)], false)]);
+    assert_eq!(world.got(a, "c").len(), 1);
+    assert_eq!(joined("c", 1, false), ToEdge::Joined { channel: channel("c"), number: 1, elsewhere: false });
+}
