@@ -38,10 +38,10 @@ use node::outbox::Outbox;
 use proto::client::code::Disconnect;
 use proto::client::{ClientId, Command};
 use proto::id::{Channel, EdgeId, NodeName};
-use proto::limits::LANES;
 use proto::link::{CloseCode, Lane};
 
 pub use hub::Hub;
+pub use node::outbox::LinkOutboxes;
 pub use tally::{Outcome, Tally, Verdict};
 
 /// One client of this edge, as its door numbers it; no number is used twice.
@@ -84,6 +84,13 @@ pub enum Event {
         client: ClientKey,
         /// What it asks.
         command: Command,
+    },
+    /// What a client's door answers by itself, behind what the Hub has answered.
+    Answered {
+        /// Whom.
+        client: ClientKey,
+        /// What.
+        frame: Bytes,
     },
     /// A client has gone, or its door cannot reach it any more.
     Closed {
@@ -168,17 +175,6 @@ pub struct Opened {
     pub chance: f64,
     /// Where its frames go.
     pub outbox: Outbox<Disconnect>,
-}
-
-/// Where a link's frames go.
-#[derive(Debug, Clone)]
-pub struct LinkOutboxes {
-    /// [`proto::link::ToRelay`] frames.
-    pub control: Outbox<CloseCode>,
-    /// Pings.
-    pub heartbeat: Outbox<CloseCode>,
-    /// [`proto::link::LaneFrame`]s, a queue for each lane.
-    pub lanes: [Outbox<CloseCode>; LANES],
 }
 
 /// A directed message that waits for its verdict.

@@ -48,15 +48,14 @@ impl Hall {
         encoding: Encoding,
         pings: bool,
         patience: Duration,
-    ) -> (Guest, Drain<Disconnect>, node::outbox::Outbox<Disconnect>) {
+    ) -> (Guest, Drain<Disconnect>) {
         let client = ClientKey(self.next_client.fetch_add(1, Ordering::Relaxed));
         let id = ClientId(uuid::Uuid::new_v4().as_u128());
         let (outbox, drain) = outbox(OUTBOX_BYTES_MAX);
-        let opened =
-            Opened { client, id, encoding, pings, patience, chance: chance(), outbox: outbox.clone() };
+        let opened = Opened { client, id, encoding, pings, patience, chance: chance(), outbox };
         let guest = Guest { client, inputs: self.inputs.clone() };
         guest.tell(Event::Opened(opened)).await;
-        (guest, drain, outbox)
+        (guest, drain)
     }
 }
 

@@ -27,8 +27,9 @@ use std::time::{Duration, Instant};
 
 use certs::link::Identity;
 use node::admin::{Admin, Pulse, Readiness};
-use node::bind::{self, BindError};
+use node::bind;
 use node::metrics::Registry;
+use node::process::RunError;
 use proto::id::NodeName;
 use store::Store;
 use tokio::net::TcpListener;
@@ -102,20 +103,6 @@ pub struct Edge {
     line: Option<std::net::TcpListener>,
     admin: std::net::TcpListener,
     readiness: Readiness,
-}
-
-/// Why an edge could not start, or went on no longer.
-#[derive(Debug, thiserror::Error)]
-pub enum RunError {
-    /// A listener could not be opened.
-    #[error(transparent)]
-    Bind(#[from] BindError),
-    /// The operating system refused something else.
-    #[error("a listener failed: {0}")]
-    Io(#[from] std::io::Error),
-    /// A task that must not end did; the process cannot go on.
-    #[error("the {0} task ended unexpectedly")]
-    TaskEnded(&'static str),
 }
 
 impl Edge {

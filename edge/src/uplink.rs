@@ -5,18 +5,16 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use certs::link::Identity;
-use proto::limits::{CONTROL_BYTES_MAX, LANE_BYTES_MAX, LANES};
-use proto::link::{HEARTBEAT_BYTES, Lane, STREAM_CONTROL, STREAM_HEARTBEAT};
+use proto::link::{STREAM_CONTROL, STREAM_HEARTBEAT};
 use quinn::crypto::rustls::QuicClientConfig;
 use quinn::{ClientConfig, Connection, Endpoint, RecvStream, SendStream};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
-use node::link::{OPENING_MAX, PRIORITY_CONTROL, PRIORITY_HEARTBEAT, describe, write_frames};
-use node::outbox::outbox;
+use node::link::{OPENING_MAX, PRIORITY_CONTROL, PRIORITY_HEARTBEAT, describe, write_link};
 
-use crate::core::{Event, Generation, LinkOutboxes};
+use crate::core::{Event, Generation};
 use crate::downlink::Downlink;
 use crate::eventloop::Input;
 
@@ -25,9 +23,6 @@ const BACK_OFF_MAX: Duration = Duration::from_secs(1);
 
 /// The pause after the first try is at most this, then twice as much each time.
 const BACK_OFF_MIN: Duration = Duration::from_millis(50);
-
-/// Bytes of pings that may wait; there is one a second.
-const HEARTBEAT_QUEUE_BYTES: usize = 64 * HEARTBEAT_BYTES;
 
 /// The name in the TLS handshake. Edges check their relay's chain and role, not its name.
 const SERVER_NAME: &str = "relay";
@@ -91,29 +86,11 @@ impl Uplink {
         let mut tasks = JoinSet::new();
         let (heartbeat, echoes) = stream(&connection, STREAM_HEARTBEAT, PRIORITY_HEARTBEAT).await?;
         let (control, answers) = stream(&connection, STREAM_CONTROL, PRIORITY_CONTROL).await?;
-        let mut lanes = Vec::with_capacity(LANES);
-        for lane in Lane::all() {
-            let mut stream = connection.open_uni().await?;
-            stream.write_all(&[lane.0]).await?;
-            let (lane_outbox, drain) = outbox(LANE_BYTES_MAX);
-            tasks.spawn(write_frames(stream, drain));
-            lanes.push(lane_outbox);
-        }
-        let (heartbeat_outbox, heartbeat_drain) = outbox(HEARTBEAT_QUEUE_BYTES);
-        let (control_outbox, control_drain) = outbox(CONTROL_BYTES_MAX);
-        tasks.spawn(write_frames(heartbeat, heartbeat_drain));
-        tasks.spawn(write_frames(control, control_drain));
-        let outboxes = LinkOutboxes {
-            control: control_outbox,
-            heartbeat: heartbeat_outbox,
-            lanes: lanes.try_into().expect("one for each lane"),
-        };
+        let outboxes = write_link(&connection, heartbeat, control, &mut tasks).await?;
         let opened = Input::LinkOpened { generation, outboxes, connection: connection.clone() };
         self.inputs.send(opened).await.context("the edge stops")?;
-        let downlink = Downlink { generation, connection: connection.clone(), inputs: self.inputs.clone() };
-        tasks.spawn(downlink.clone().heartbeat(echoes, self.echoes.clone()));
-        tasks.spawn(downlink.clone().control(answers));
-        tasks.spawn(downlink.lanes());
+        let downlink = Downlink { generation, inputs: self.inputs.clone(), echoes: self.echoes.clone() };
+        downlink.spawn(&connection, echoes, answers, &mut tasks);
         Ok(Serving { connection, tasks })
     }
 

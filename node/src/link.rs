@@ -5,12 +5,13 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use proto::limits::LANES;
-use proto::link::CloseCode;
+use proto::limits::{CONTROL_BYTES_MAX, LANE_BYTES_MAX, LANES};
 use proto::link::codec::{DecodeError, Frames};
-use quinn::{Connection, ConnectionError, RecvStream, SendStream, TransportConfig, VarInt};
+use proto::link::{CloseCode, HEARTBEAT_BYTES, Lane};
+use quinn::{Connection, ConnectionError, RecvStream, SendStream, TransportConfig, VarInt, WriteError};
+use tokio::task::JoinSet;
 
-use crate::outbox::{Drain, Taken};
+use crate::outbox::{Drain, LinkOutboxes, Taken, outbox};
 
 /// After so long without a packet a link is dead, for QUIC too.
 pub const IDLE_MAX: Duration = Duration::from_secs(3);
@@ -43,8 +44,37 @@ pub fn transport() -> TransportConfig {
     transport
 }
 
-/// Writes what `drain` brings until it is closed or the stream is.
-pub async fn write_frames(mut stream: SendStream, mut drain: Drain<CloseCode>) {
+/// Opens the lanes of `connection` and gives every stream a queue and a task that writes it.
+///
+/// # Errors
+/// The connection is gone.
+pub async fn write_link(
+    connection: &Connection,
+    heartbeat: SendStream,
+    control: SendStream,
+    tasks: &mut JoinSet<()>,
+) -> Result<LinkOutboxes, WriteError> {
+    let mut lanes = Vec::with_capacity(LANES);
+    for lane in Lane::all() {
+        let mut stream = connection.open_uni().await?;
+        // The other side learns of a stream by its first byte.
+        stream.write_all(&[lane.0]).await?;
+        let (lane_outbox, drain) = outbox(LANE_BYTES_MAX);
+        tasks.spawn(write_frames(stream, drain));
+        lanes.push(lane_outbox);
+    }
+    let (heartbeat_outbox, heartbeat_drain) = outbox(HEARTBEAT_QUEUE_BYTES);
+    let (control_outbox, control_drain) = outbox(CONTROL_BYTES_MAX);
+    tasks.spawn(write_frames(heartbeat, heartbeat_drain));
+    tasks.spawn(write_frames(control, control_drain));
+    let lanes = lanes.try_into().expect("one for each lane");
+    Ok(LinkOutboxes { control: control_outbox, heartbeat: heartbeat_outbox, lanes })
+}
+
+/// Bytes of pings that may wait; there is one a second.
+const HEARTBEAT_QUEUE_BYTES: usize = 64 * HEARTBEAT_BYTES;
+
+async fn write_frames(mut stream: SendStream, mut drain: Drain<CloseCode>) {
     let mut batch = Vec::new();
     while drain.take(&mut batch, BATCH_BYTES).await == Taken::Frames {
         if stream.write_all_chunks(&mut batch).await.is_err() {
@@ -56,41 +86,111 @@ pub async fn write_frames(mut stream: SendStream, mut drain: Drain<CloseCode>) {
     let _ = stream.finish();
 }
 
+/// Reads heartbeats until the stream ends.
+pub async fn read_heartbeat(mut stream: RecvStream, take: impl AsyncFn([u8; HEARTBEAT_BYTES])) {
+    let mut ping = [0; HEARTBEAT_BYTES];
+    while stream.read_exact(&mut ping).await.is_ok() {
+        take(ping).await;
+    }
+}
+
+/// Reads control frames until the stream ends; what is none closes the link.
+pub async fn read_control<T>(
+    connection: Connection,
+    stream: RecvStream,
+    decode: fn(&[u8]) -> Result<T, DecodeError>,
+    take: impl AsyncFn(T),
+) {
+    let mut reader = FrameReader { stream, frames: Frames::default() };
+    loop {
+        let decoded = reader.next().await.and_then(|batch| {
+            batch.iter().map(|frame| decode(frame).map_err(FrameError::Decode)).collect::<Result<Vec<T>, _>>()
+        });
+        match decoded {
+            Ok(frames) => {
+                for frame in frames {
+                    take(frame).await;
+                }
+            }
+            Err(error) => return ended(&connection, &error, "control"),
+        }
+    }
+}
+
+/// Reads all lanes until the link ends; each batch of whole frames goes to `take`, in the order of its lane. What is no
+/// frame, or no lane, closes the link.
+pub async fn read_lanes<F>(
+    connection: Connection,
+    take: impl Fn(Lane, Vec<Bytes>) -> F + Clone + Send + 'static,
+) where
+    F: Future<Output = ()> + Send + 'static,
+{
+    let mut lanes = JoinSet::new();
+    let mut seen = [false; LANES];
+    while let Ok(mut stream) = connection.accept_uni().await {
+        let mut number = [0];
+        if stream.read_exact(&mut number).await.is_err() {
+            continue;
+        }
+        let lane = Lane(number[0]);
+        match seen.get_mut(lane.index()) {
+            Some(seen) if !*seen => *seen = true,
+            Some(_) | None => {
+                return close_for(&connection, CloseCode::BadFrame, &format!("no lane {}, or twice", lane.0));
+            }
+        }
+        lanes.spawn(read_lane(connection.clone(), lane, stream, take.clone()));
+    }
+}
+
+async fn read_lane<F: Future<Output = ()>>(
+    connection: Connection,
+    lane: Lane,
+    stream: RecvStream,
+    take: impl Fn(Lane, Vec<Bytes>) -> F,
+) {
+    let mut reader = FrameReader { stream, frames: Frames::default() };
+    loop {
+        match reader.next().await {
+            Ok(frames) => take(lane, frames).await,
+            Err(error) => return ended(&connection, &error, "a lane"),
+        }
+    }
+}
+
+fn ended(connection: &Connection, error: &FrameError, stream: &str) {
+    if let FrameError::Decode(error) = error {
+        close_for(connection, CloseCode::BadFrame, &format!("{stream}: {error}"));
+    }
+}
+
+fn close_for(connection: &Connection, code: CloseCode, reason: &str) {
+    tracing::warn!(?code, reason, "closing the link");
+    close(connection, code, reason);
+}
+
 /// A stream of frames, read in batches.
-#[derive(Debug)]
-pub struct FrameReader {
+struct FrameReader {
     stream: RecvStream,
     frames: Frames,
 }
 
-/// Why no more frames come.
-#[derive(Debug, thiserror::Error)]
-pub enum FrameError {
+enum FrameError {
     /// The stream or its link ended.
-    #[error("the stream ended")]
     Ended,
-    /// What came is no frame: the link must be closed with this reason.
-    #[error(transparent)]
-    Decode(#[from] DecodeError),
+    /// What came is no frame.
+    Decode(DecodeError),
 }
 
 impl FrameReader {
-    /// Reads frames from `stream`.
-    pub fn new(stream: RecvStream) -> Self {
-        Self { stream, frames: Frames::default() }
-    }
-
     /// The next whole frames, at least one, in order.
-    ///
-    /// # Errors
-    /// The stream is of no more use.
-    pub async fn next(&mut self) -> Result<Vec<Bytes>, FrameError> {
+    async fn next(&mut self) -> Result<Vec<Bytes>, FrameError> {
         let mut batch = Vec::new();
         while batch.is_empty() {
             let chunk = self.stream.read_chunk(BATCH_BYTES, true).await;
             let Ok(Some(chunk)) = chunk else { return Err(FrameError::Ended) };
             self.frames.push(chunk.bytes);
-            while let Some(frame) = self.frames.next_frame()? {
+            while let Some(frame) = self.frames.next_frame().map_err(FrameError::Decode)? {
                 batch.push(frame);
             }
         }

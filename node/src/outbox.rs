@@ -9,6 +9,8 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::task::{Poll, Waker};
 
 use bytes::Bytes;
+use proto::limits::LANES;
+use proto::link::CloseCode;
 
 /// The pushing end. `E` says why the queue was closed.
 #[derive(Debug)]
@@ -49,6 +51,17 @@ pub fn outbox<E>(bytes_max: usize) -> (Outbox<E>, Drain<E>) {
     let shared = Shared { frames: VecDeque::new(), bytes: 0, bytes_max, closed: None, writer: None };
     let shared = Arc::new(Mutex::new(shared));
     (Outbox { shared: Arc::clone(&shared) }, Drain { shared })
+}
+
+/// Where a link's frames go, at either end.
+#[derive(Debug, Clone)]
+pub struct LinkOutboxes {
+    /// [`proto::link::ToRelay`] or [`proto::link::ToEdge`].
+    pub control: Outbox<CloseCode>,
+    /// Pings, or echoes.
+    pub heartbeat: Outbox<CloseCode>,
+    /// [`proto::link::LaneFrame`]s, a queue for each lane.
+    pub lanes: [Outbox<CloseCode>; LANES],
 }
 
 impl<E: Copy> Outbox<E> {

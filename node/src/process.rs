@@ -2,12 +2,49 @@
 
 use std::fmt::Display;
 
+use clap::Parser;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
-use crate::config::Common;
+use crate::bind::BindError;
+use crate::config::{self, Common, ConfigError, Loaded};
 use crate::exit::Exit;
 use crate::log;
+
+/// Why a node could not start, or went on no longer.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// A listener could not be opened.
+    #[error(transparent)]
+    Bind(#[from] BindError),
+    /// The operating system refused something else.
+    #[error("a listener failed: {0}")]
+    Io(#[from] std::io::Error),
+    /// A task that must not end did; the process cannot go on.
+    #[error("the {0} task ended unexpectedly")]
+    TaskEnded(&'static str),
+}
+
+/// The `main` of a binary with one node: reads and checks its settings, and runs `body` with what came out.
+pub fn main<T: Parser, C>(
+    common: impl FnOnce(&T) -> &Common,
+    check: impl FnOnce(&Loaded<T>) -> Result<C, ConfigError>,
+    body: impl AsyncFnOnce(C, watch::Receiver<bool>) -> Result<(), RunError>,
+) -> Exit {
+    let loaded: Loaded<T> = match config::load(std::env::args_os(), std::env::vars_os()) {
+        Ok(loaded) => loaded,
+        Err(error) => return error.report(),
+    };
+    let common = common(&loaded.settings);
+    if common.print_config {
+        print!("{}", loaded.print_config());
+        return Exit::Success;
+    }
+    match check(&loaded) {
+        Ok(config) => start(common, &loaded.warnings, async move |stop| body(config, stop).await),
+        Err(error) => error.report(),
+    }
+}
 
 /// Runs `body` on a one-thread runtime until it ends. The first SIGINT or SIGTERM asks it to stop, by what it is handed;
 /// the second ends the process at once.

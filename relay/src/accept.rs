@@ -3,27 +3,22 @@
 use std::sync::Arc;
 
 use anyhow::{Context as _, bail};
-use proto::limits::{CONTROL_BYTES_MAX, LANE_BYTES_MAX, LANES};
-use proto::link::{HEARTBEAT_BYTES, Lane, STREAM_CONTROL, STREAM_HEARTBEAT};
+use proto::link::{STREAM_CONTROL, STREAM_HEARTBEAT};
 use quinn::rustls::pki_types::CertificateDer;
 use quinn::{Connection, Endpoint, Incoming, RecvStream, SendStream};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
-use node::link::{OPENING_MAX, PRIORITY_CONTROL, PRIORITY_HEARTBEAT, describe, write_frames};
-use node::outbox::outbox;
+use node::link::{OPENING_MAX, PRIORITY_CONTROL, PRIORITY_HEARTBEAT, describe, write_link};
 
-use crate::core::{Event, LinkKey, LinkOutboxes};
+use crate::core::{Event, LinkKey};
 use crate::eventloop::Input;
 use crate::ingress::Ingress;
 use crate::metrics::Metrics;
 
 /// Links that may be in their handshake at once; more are refused, so that strangers cannot fill the memory.
 const OPENING_LINKS_MAX: usize = 256;
-
-/// Bytes of pings that may wait; an edge sends one a second.
-const HEARTBEAT_QUEUE_BYTES: usize = 64 * HEARTBEAT_BYTES;
 
 /// Accepts links until the endpoint is closed.
 pub(crate) async fn accept(
@@ -90,31 +85,13 @@ async fn open(
         .await
         .context("the streams were not opened within 5 s")?
         .with_context(|| format!("edge {certificate}"))?;
-    let (heartbeat_outbox, heartbeat_drain) = outbox(HEARTBEAT_QUEUE_BYTES);
-    let (control_outbox, control_drain) = outbox(CONTROL_BYTES_MAX);
     let mut tasks = JoinSet::new();
-    let mut lanes = Vec::with_capacity(LANES);
-    for lane in Lane::all() {
-        let mut stream = connection.open_uni().await?;
-        stream.write_all(&[lane.0]).await?;
-        let (lane_outbox, drain) = outbox(LANE_BYTES_MAX);
-        tasks.spawn(write_frames(stream, drain));
-        lanes.push(lane_outbox);
-    }
-    tasks.spawn(write_frames(heartbeat.0, heartbeat_drain));
-    tasks.spawn(write_frames(control.0, control_drain));
-    let outboxes = LinkOutboxes {
-        control: control_outbox,
-        heartbeat: heartbeat_outbox,
-        lanes: lanes.try_into().expect("one for each lane"),
-    };
+    let outboxes = write_link(&connection, heartbeat.0, control.0, &mut tasks).await?;
     let (admit, admitted) = oneshot::channel();
     let opened = Input::LinkOpened { link, certificate, outboxes, connection: connection.clone(), admit };
     inputs.send(opened).await.context("the relay stops")?;
-    let ingress = Ingress { link, connection: connection.clone(), inputs: inputs.clone(), pings };
-    tasks.spawn(ingress.clone().heartbeat(heartbeat.1));
-    tasks.spawn(ingress.clone().control(control.1));
-    tasks.spawn(ingress.lanes(admitted));
+    let ingress = Ingress { link, inputs: inputs.clone(), pings };
+    ingress.spawn(&connection, heartbeat.1, control.1, admitted, &mut tasks);
     Ok(Serving { connection, tasks })
 }
 

@@ -17,12 +17,11 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use hashbrown::HashMap;
-use node::outbox::Outbox;
 use proto::id::{EdgeId, NodeName};
-use proto::limits::LANES;
 use proto::link::{CloseCode, HEARTBEAT_BYTES, Lane, ToRelay};
 
 pub use members::{LOST_AFTER, UNHEARD_MAX};
+pub use node::outbox::LinkOutboxes;
 pub use router::Router;
 
 /// One QUIC connection of an edge; each new one has a higher number.
@@ -81,17 +80,6 @@ pub enum Event {
     },
     /// The relay stops.
     Stop,
-}
-
-/// Where a link's frames go.
-#[derive(Debug, Clone)]
-pub struct LinkOutboxes {
-    /// [`proto::link::ToEdge`] frames.
-    pub control: Outbox<CloseCode>,
-    /// Echoes.
-    pub heartbeat: Outbox<CloseCode>,
-    /// [`proto::link::LaneFrame`]s, a queue for each lane.
-    pub lanes: [Outbox<CloseCode>; LANES],
 }
 
 /// What the Router wants done.

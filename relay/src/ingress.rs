@@ -2,13 +2,11 @@
 //!
 //! Nobody ever stops reading because a target is slow: a full target is the Router's to deal with.
 
-use proto::limits::LANES;
-use proto::link::{CloseCode, HEARTBEAT_BYTES, Lane, ToRelay};
+use node::link::{read_control, read_heartbeat, read_lanes};
+use proto::link::ToRelay;
 use quinn::{Connection, RecvStream};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
-
-use node::link::{FrameError, FrameReader, close};
 
 use crate::core::{Event, LinkKey};
 use crate::eventloop::Input;
@@ -17,82 +15,40 @@ use crate::eventloop::Input;
 #[derive(Debug, Clone)]
 pub(crate) struct Ingress {
     pub(crate) link: LinkKey,
-    pub(crate) connection: Connection,
     pub(crate) inputs: mpsc::Sender<Input>,
     /// Heartbeats pass everything else.
     pub(crate) pings: mpsc::Sender<Event>,
 }
 
 impl Ingress {
-    pub(crate) async fn heartbeat(self, mut stream: RecvStream) {
-        let mut ping = [0; HEARTBEAT_BYTES];
-        while stream.read_exact(&mut ping).await.is_ok() {
-            let event = Event::Ping { link: self.link, ping };
-            if self.pings.send(event).await.is_err() {
-                return;
+    /// Reads everything; the lanes as soon as the Router admits the edge.
+    pub(crate) fn spawn(
+        self,
+        connection: &Connection,
+        heartbeat: RecvStream,
+        control: RecvStream,
+        admitted: oneshot::Receiver<()>,
+        tasks: &mut JoinSet<()>,
+    ) {
+        let Self { link, inputs, pings } = self;
+        tasks.spawn(read_heartbeat(heartbeat, async move |ping| {
+            // This, like all hand-overs, fails only while the process ends.
+            let _ = pings.send(Event::Ping { link, ping }).await;
+        }));
+        let control_inputs = inputs.clone();
+        tasks.spawn(read_control(connection.clone(), control, ToRelay::decode, async move |frame| {
+            let _ = control_inputs.send(Input::Event(Event::Control { link, frame })).await;
+        }));
+        let lanes = read_lanes(connection.clone(), move |lane, frames| {
+            let inputs = inputs.clone();
+            async move {
+                let _ = inputs.send(Input::Event(Event::Lane { link, lane, frames })).await;
             }
-        }
-    }
-
-    pub(crate) async fn control(self, stream: RecvStream) {
-        let mut reader = FrameReader::new(stream);
-        loop {
-            let frames = match reader.next().await {
-                Ok(frames) => frames,
-                Err(error) => return self.ended(&error, "control"),
-            };
-            for frame in frames {
-                match ToRelay::decode(&frame) {
-                    Ok(frame) => self.hand_over(Event::Control { link: self.link, frame }).await,
-                    Err(error) => return self.ended(&error.into(), "control"),
-                }
+        });
+        tasks.spawn(async move {
+            if admitted.await.is_ok() {
+                lanes.await;
             }
-        }
-    }
-
-    /// Reads all lanes as soon as the Router admits the edge.
-    pub(crate) async fn lanes(self, admitted: oneshot::Receiver<()>) {
-        if admitted.await.is_err() {
-            return;
-        }
-        let mut lanes = JoinSet::new();
-        let mut seen = [false; LANES];
-        while let Ok(mut stream) = self.connection.accept_uni().await {
-            let mut number = [0];
-            if stream.read_exact(&mut number).await.is_err() {
-                continue;
-            }
-            let lane = Lane(number[0]);
-            match seen.get_mut(lane.index()) {
-                Some(seen) if !*seen => *seen = true,
-                Some(_) | None => {
-                    return close(&self.connection, CloseCode::BadFrame, "no such lane, or twice");
-                }
-            }
-            lanes.spawn(self.clone().lane(lane, stream));
-        }
-    }
-
-    async fn lane(self, lane: Lane, stream: RecvStream) {
-        let mut reader = FrameReader::new(stream);
-        loop {
-            match reader.next().await {
-                Ok(frames) => self.hand_over(Event::Lane { link: self.link, lane, frames }).await,
-                Err(error) => return self.ended(&error, "lane"),
-            }
-        }
-    }
-
-    async fn hand_over(&self, event: Event) {
-        // It fails only while the process ends.
-        let _ = self.inputs.send(Input::Event(event)).await;
-    }
-
-    fn ended(&self, error: &FrameError, stream: &str) {
-        if let FrameError::Decode(error) = error {
-            let reason = format!("{stream}: {error}");
-            tracing::warn!(link = self.link.0, reason, "closing a link whose frames do not decode");
-            close(&self.connection, CloseCode::BadFrame, &reason);
-        }
+        });
     }
 }

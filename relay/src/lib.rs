@@ -22,8 +22,9 @@ use std::time::{Duration, Instant};
 use certs::link::Identity;
 use hashbrown::HashMap;
 use node::admin::{Admin, Pulse, Readiness};
-use node::bind::{self, BindError};
+use node::bind;
 use node::metrics::Registry;
+use node::process::RunError;
 use quinn::Endpoint;
 use quinn::crypto::rustls::QuicServerConfig;
 use ring::hmac;
@@ -55,20 +56,6 @@ pub struct Relay {
     config: Config,
     link_socket: std::net::UdpSocket,
     admin_listener: std::net::TcpListener,
-}
-
-/// Why a relay could not start, or went on no longer.
-#[derive(Debug, thiserror::Error)]
-pub enum RunError {
-    /// A listener could not be opened.
-    #[error(transparent)]
-    Bind(#[from] BindError),
-    /// The operating system refused something else.
-    #[error("the link listener failed: {0}")]
-    Io(#[from] std::io::Error),
-    /// A task that must not end did; the process cannot go on.
-    #[error("the {0} task ended unexpectedly")]
-    TaskEnded(&'static str),
 }
 
 impl Relay {

@@ -1,28 +1,19 @@
 //! The `relay` binary: one relay in one process.
 
-use node::config::Loaded;
 use node::exit::Exit;
-use relay::Relay;
+use node::process::{self, RunError};
 use relay::config::{Settings, check};
+use relay::{Config, Relay};
 use store::Store;
+use tokio::sync::watch;
 
 fn main() -> Exit {
-    let loaded: Loaded<Settings> = match node::config::load(std::env::args_os(), std::env::vars_os()) {
-        Ok(loaded) => loaded,
-        Err(error) => return error.report(),
-    };
-    if loaded.settings.common.print_config {
-        print!("{}", loaded.print_config());
-        return Exit::Success;
-    }
-    let config = match check(&loaded) {
-        Ok(config) => config,
-        Err(error) => return error.report(),
-    };
-    node::process::start(&loaded.settings.common, &loaded.warnings, async move |stop| {
-        let relay = Relay::bind(config)?;
-        let (links, admin) = (relay.link_address()?, relay.admin_address()?);
-        tracing::info!(%links, admin = format!("http://{admin}"), "listening");
-        relay.run(Store::memory(), stop).await
-    })
+    process::main(|settings: &Settings| &settings.common, check, run)
+}
+
+async fn run(config: Config, stop: watch::Receiver<bool>) -> Result<(), RunError> {
+    let relay = Relay::bind(config)?;
+    let (links, admin) = (relay.link_address()?, relay.admin_address()?);
+    tracing::info!(%links, admin = format!("http://{admin}"), "listening");
+    relay.run(Store::memory(), stop).await
 }

@@ -80,6 +80,7 @@ impl Hub {
             Event::Opened(opened) => self.opened(now, opened),
             Event::Frame { client, frame } => self.frame(now, client, &frame),
             Event::Command { client, command } => self.command(now, client, command),
+            Event::Answered { client, frame } => self.emit(client, frame),
             Event::Closed { client, why } => self.disconnect(client, why),
             Event::LinkOpened { generation, link } => self.link_opened(now, generation, link),
             Event::LinkClosed { generation } => self.link_closed(generation),

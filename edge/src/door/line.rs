@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use node::outbox::{Drain, Outbox, Taken};
+use node::outbox::{Drain, Taken};
 use proto::client::code::Disconnect;
 use proto::client::line::{self, Line};
 use proto::client::{Command, Request};
@@ -46,10 +46,10 @@ async fn refuse(mut stream: TcpStream) {
 }
 
 async fn talk(hall: Hall, place: Place, stream: TcpStream) {
-    let (guest, drain, outbox) = hall.open(Encoding::Line, false, LOGIN_MAX_WAIT).await;
+    let (guest, drain) = hall.open(Encoding::Line, false, LOGIN_MAX_WAIT).await;
     let (reader, writer) = stream.into_split();
     let secret = hall.dev_secret.clone();
-    let listener = Listener { guest: guest.clone(), outbox, dev_secret: secret, last_id: 0 };
+    let listener = Listener { guest: guest.clone(), dev_secret: secret, last_id: 0 };
     let reading = listener.read_loop(reader);
     let writing = write_loop(writer, drain);
     tokio::pin!(reading, writing);
@@ -66,7 +66,6 @@ async fn talk(hall: Hall, place: Place, stream: TcpStream) {
 /// Reads what a person types.
 struct Listener {
     guest: Guest,
-    outbox: Outbox<Disconnect>,
     dev_secret: Option<Arc<str>>,
     last_id: u32,
 }
@@ -88,15 +87,13 @@ impl Listener {
             let request = match line::parse(&line) {
                 Line::Blank => continue,
                 Line::Quit => {
-                    let _ = self.outbox.push(Bytes::from_static(b"ok bye\n"));
+                    self.answer(Bytes::from_static(b"ok bye\n")).await;
                     return Disconnect::Closed;
                 }
                 Line::Request(request) => request,
                 Line::Login(who) => Request::Connect { token: Some(self.token(who)) },
                 Line::Invalid(why) => {
-                    if self.outbox.push(line::invalid(why)).is_err() {
-                        return Disconnect::Slow;
-                    }
+                    self.answer(line::invalid(why)).await;
                     continue;
                 }
             };
@@ -104,6 +101,10 @@ impl Listener {
             let command = Command { id: self.last_id, request };
             self.guest.tell(Event::Command { client: self.guest.client, command }).await;
         }
+    }
+
+    async fn answer(&self, frame: Bytes) {
+        self.guest.tell(Event::Answered { client: self.guest.client, frame }).await;
     }
 
     /// In development a name is enough; whatever is no name is taken for a token.

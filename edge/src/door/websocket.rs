@@ -40,7 +40,7 @@ pub(crate) async fn serve(hall: Hall, place: Place, upgrade: OnUpgrade) {
     let stream =
         WebSocketStream::from_partially_read(io.into_inner(), read_buf.to_vec(), Role::Server, Some(config))
             .await;
-    let (guest, drain, _) = hall.open(Encoding::Json, true, CONNECT_MAX_WAIT).await;
+    let (guest, drain) = hall.open(Encoding::Json, true, CONNECT_MAX_WAIT).await;
     client::serve(stream, guest, drain).await;
     drop(place);
 }

@@ -286,11 +286,7 @@ fn what_an_old_link_still_says_does_not_count() {
     world.link();
     let ticket = send_out(&mut world, alice);
     let frame = LaneFrame::Routed { source: THIS, number: ticket.number, holders: vec![], complete: true };
-    world.tell(Event::Lane {
-        generation: old,
-        lane: ticket.lane,
-        frames: vec![frame.encode()],
-    });
+    world.tell(Event::Lane { generation: old, lane: ticket.lane, frames: vec![frame.encode()] });
     world.tell(Event::LinkClosed { generation: old });
     assert_eq!((world.look_ups(), world.read(alice)), (vec![], vec![]));
     assert!(world.hub.is_linked());

@@ -2,11 +2,11 @@
 
 use bytes::Bytes;
 use proto::id::Epoch;
-use proto::link::{CloseCode, Lane, Member, ToEdge, ToRelay};
+use proto::link::{CloseCode, Lane, Member, ToEdge, ToRelay, lane_of};
 
 use super::super::{Action, Event};
 use super::world::{
-    UNIX_MS, World, channel, closed, edge_id, hello, joined, ms, routed, welcome,
+    UNIX_MS, World, channel, closed, edge_id, held_here_only, hello, ms, publication, routed, welcome,
 };
 
 #[test]
@@ -66,7 +66,7 @@ fn an_epoch_is_higher_than_any_that_the_name_had_even_if_the_clock_goes_back() {
 }
 
 #[test]
-fn an_epoch_that_cannot_be_exceeded_harms_nobody() {
+fn an_epoch_that_cannot_be_exceeded_breaks_nothing() {
     let mut world = World::new();
     let a = world.open("a");
     world.hello(a, Some(Epoch(u64::MAX)));
@@ -134,7 +134,7 @@ fn a_hello_on_a_newer_link_of_the_same_life_replaces_the_older() {
         Action::GrantLease { edge },
     ]);
     world.hears(newer, &[welcome(UNIX_MS, 3)]);
-    world.hears(b, &[super::world::held_here_only("c"), ToEdge::Gone { member: Member(1) }]);
+    world.hears(b, &[held_here_only("c"), ToEdge::Gone { member: Member(1) }]);
 }
 
 #[test]
@@ -142,7 +142,8 @@ fn what_a_replaced_link_still_had_unread_is_discarded() {
     let (mut world, [a]) = World::linked(["a"]);
     let newer = world.open("a");
     world.hello(newer, Some(Epoch(UNIX_MS)));
-    world.holds_after_welcome(newer, "c");
+    world.heard(newer);
+    world.holds(newer, "c", false);
     world.done();
 
     world.leave(a, "c");
@@ -198,8 +199,8 @@ fn a_lane_says_nothing_before_hello() {
     let (mut world, [b]) = World::linked(["b"]);
     world.holds(b, "c", false);
     let a = world.open("a");
-    let lane = proto::link::lane_of("c");
-    world.sends(a, lane, &super::world::publication(Member(2), 1, "c", true));
+    let lane = lane_of("c");
+    world.sends(a, lane, &publication(Member(2), 1, "c", true));
     world.tell(Event::Lane { link: a, lane, frames: vec![Bytes::from_static(b"garbage")] });
     world.does(&[]);
     world.gets(b, "c", &[]);
@@ -259,5 +260,4 @@ fn an_edge_that_is_not_synced_is_routed_for_and_to_already() {
     world.publish(b, "c", true);
     world.gets(b, "c", &[routed(Member(2), 1, &[Member(1)], false)]);
     assert_eq!(world.got(a, "c").len(), 1);
-    assert_eq!(joined("c", 1, false), ToEdge::Joined { channel: channel("c"), number: 1, elsewhere: false });
 }
