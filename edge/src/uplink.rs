@@ -3,7 +3,6 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::Context as _;
 use certs::link::Identity;
 use proto::link::{STREAM_CONTROL, STREAM_HEARTBEAT};
 use quinn::crypto::rustls::QuicClientConfig;
@@ -12,7 +11,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
-use node::link::{OPENING_MAX, PRIORITY_CONTROL, PRIORITY_HEARTBEAT, describe, write_link};
+use node::link::{OPENING_MAX, OpenError, PRIORITY_CONTROL, PRIORITY_HEARTBEAT, describe, write_link};
 
 use crate::core::{Event, Generation};
 use crate::downlink::Downlink;
@@ -65,7 +64,7 @@ impl Uplink {
                     serving.run(Generation(generation), &self.inputs).await;
                 }
                 Err(error) => {
-                    let error = format!("{error:#}");
+                    let error = error.to_string();
                     if error != last_error {
                         tracing::warn!(relay = self.relay, "no link to the relay, trying on: {error}");
                         last_error = error;
@@ -81,28 +80,26 @@ impl Uplink {
         let _ = timeout(Duration::from_secs(1), self.endpoint.wait_idle()).await;
     }
 
-    async fn open(&self, generation: Generation) -> anyhow::Result<Serving> {
-        let connection = timeout(OPENING_MAX, self.connect()).await.context("no answer for 5 s")??;
+    async fn open(&self, generation: Generation) -> Result<Serving, OpenError> {
+        let connection =
+            timeout(OPENING_MAX, self.connect()).await.map_err(|_| OpenError::Slow("the handshake"))??;
         let mut tasks = JoinSet::new();
         let (heartbeat, echoes) = stream(&connection, STREAM_HEARTBEAT, PRIORITY_HEARTBEAT).await?;
         let (control, answers) = stream(&connection, STREAM_CONTROL, PRIORITY_CONTROL).await?;
         let outboxes = write_link(&connection, heartbeat, control, &mut tasks).await?;
         let opened = Input::LinkOpened { generation, outboxes, connection: connection.clone() };
-        self.inputs.send(opened).await.context("the edge stops")?;
+        self.inputs.send(opened).await.map_err(|_| OpenError::Stopping)?;
         let downlink = Downlink { generation, inputs: self.inputs.clone(), echoes: self.echoes.clone() };
         downlink.spawn(&connection, echoes, answers, &mut tasks);
         Ok(Serving { connection, tasks })
     }
 
-    async fn connect(&self) -> anyhow::Result<Connection> {
-        let addresses = tokio::net::lookup_host(&self.relay).await;
-        let address = addresses
-            .with_context(|| format!("cannot resolve {}", self.relay))?
-            .next()
-            .with_context(|| format!("{} has no address", self.relay))?;
-        let connecting =
-            self.endpoint.connect_with(self.tls.clone(), mapped(address, &self.endpoint), SERVER_NAME)?;
-        connecting.await.map_err(|error| anyhow::anyhow!(describe(&error)))
+    async fn connect(&self) -> Result<Connection, OpenError> {
+        let unresolved = |error| OpenError::Unresolved(self.relay.clone(), error);
+        let mut addresses = tokio::net::lookup_host(&self.relay).await.map_err(unresolved)?;
+        let address = addresses.next().ok_or_else(|| unresolved(std::io::ErrorKind::NotFound.into()))?;
+        let address = mapped(address, &self.endpoint);
+        Ok(self.endpoint.connect_with(self.tls.clone(), address, SERVER_NAME)?.await?)
     }
 }
 
@@ -126,7 +123,7 @@ async fn stream(
     connection: &Connection,
     kind: u8,
     priority: i32,
-) -> anyhow::Result<(SendStream, RecvStream)> {
+) -> Result<(SendStream, RecvStream), OpenError> {
     let (mut send, receive) = connection.open_bi().await?;
     send.set_priority(priority)?;
     // The relay learns of a stream by its first byte.

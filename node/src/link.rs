@@ -198,6 +198,41 @@ impl FrameReader {
     }
 }
 
+/// Why a connection did not become a link.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// The relay's name has no address.
+    #[error("cannot resolve {0}: {1}")]
+    Unresolved(String, std::io::Error),
+    /// QUIC refuses to try.
+    #[error("cannot connect: {0}")]
+    Connect(#[from] quinn::ConnectError),
+    /// The other side refused, or is not there.
+    #[error("{}", describe(.0))]
+    Connection(#[from] ConnectionError),
+    /// Five seconds passed.
+    #[error("{0} took longer than 5 s")]
+    Slow(&'static str),
+    /// The certificate names nobody.
+    #[error("the certificate is of no use: {0}")]
+    Certificate(#[from] certs::link::PeerNameError),
+    /// A stream ended before it said what it is.
+    #[error("a stream ended before it said what it is")]
+    SilentStream,
+    /// A stream said what no stream is.
+    #[error("a stream of unknown kind {0}")]
+    UnknownStream(u8),
+    /// A stream could not be written.
+    #[error("a stream broke: {0}")]
+    Write(#[from] WriteError),
+    /// A stream was closed.
+    #[error("a stream is closed")]
+    Closed(#[from] quinn::ClosedStream),
+    /// The process ends.
+    #[error("this node stops")]
+    Stopping,
+}
+
 /// Says why a connection ended, in words for a log.
 pub fn describe(error: &ConnectionError) -> String {
     match error {

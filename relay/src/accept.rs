@@ -2,15 +2,16 @@
 
 use std::sync::Arc;
 
-use anyhow::{Context as _, bail};
-use proto::link::{STREAM_CONTROL, STREAM_HEARTBEAT};
+use certs::link::PeerNameError;
+use proto::id::NodeName;
+use proto::link::{CloseCode, STREAM_CONTROL, STREAM_HEARTBEAT};
 use quinn::rustls::pki_types::CertificateDer;
 use quinn::{Connection, Endpoint, Incoming, RecvStream, SendStream};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
-use node::link::{OPENING_MAX, PRIORITY_CONTROL, PRIORITY_HEARTBEAT, describe, write_link};
+use node::link::{OPENING_MAX, OpenError, PRIORITY_CONTROL, PRIORITY_HEARTBEAT, close, describe, write_link};
 
 use crate::core::{Event, LinkKey};
 use crate::eventloop::Input;
@@ -47,7 +48,7 @@ pub(crate) async fn accept(
                 Ok(serving) => serving.run(link, &inputs).await,
                 Err(error) => {
                     metrics.handshake_failed();
-                    tracing::warn!(%address, "refused a link: {error:#}");
+                    tracing::warn!(%address, "refused a link: {error}");
                 }
             }
         });
@@ -75,48 +76,53 @@ async fn open(
     link: LinkKey,
     inputs: &mpsc::Sender<Input>,
     pings: mpsc::Sender<Event>,
-) -> anyhow::Result<Serving> {
-    let connection = timeout(OPENING_MAX, incoming)
-        .await
-        .context("the handshake took longer than 5 s")?
-        .map_err(|error| anyhow::anyhow!(describe(&error)))?;
-    let certificate = peer_name(&connection)?;
-    let (heartbeat, control) = timeout(OPENING_MAX, streams(&connection))
-        .await
-        .context("the streams were not opened within 5 s")?
-        .with_context(|| format!("edge {certificate}"))?;
-    let mut tasks = JoinSet::new();
-    let outboxes = write_link(&connection, heartbeat.0, control.0, &mut tasks).await?;
-    let (admit, admitted) = oneshot::channel();
-    let opened = Input::LinkOpened { link, certificate, outboxes, connection: connection.clone(), admit };
-    inputs.send(opened).await.context("the relay stops")?;
-    let ingress = Ingress { link, inputs: inputs.clone(), pings };
-    ingress.spawn(&connection, heartbeat.1, control.1, admitted, &mut tasks);
-    Ok(Serving { connection, tasks })
+) -> Result<Serving, OpenError> {
+    let connection = timeout(OPENING_MAX, incoming).await.map_err(|_| OpenError::Slow("the handshake"))??;
+    serve(&connection, link, inputs, pings).await.inspect_err(|error| {
+        // The other side's log should say the same.
+        close(&connection, CloseCode::BadFrame, &error.to_string());
+    })
 }
 
-fn peer_name(connection: &Connection) -> anyhow::Result<proto::id::NodeName> {
-    let identity = connection.peer_identity().context("the edge shows no certificate")?;
-    let chain = identity
-        .downcast::<Vec<CertificateDer<'static>>>()
-        .map_err(|_| anyhow::anyhow!("no certificate chain"))?;
-    Ok(certs::link::peer_name(&chain)?)
+async fn serve(
+    connection: &Connection,
+    link: LinkKey,
+    inputs: &mpsc::Sender<Input>,
+    pings: mpsc::Sender<Event>,
+) -> Result<Serving, OpenError> {
+    let certificate = peer_name(connection)?;
+    let opened = timeout(OPENING_MAX, streams(connection)).await;
+    let (heartbeat, control) = opened.map_err(|_| OpenError::Slow("the opening of the streams"))??;
+    let mut tasks = JoinSet::new();
+    let outboxes = write_link(connection, heartbeat.0, control.0, &mut tasks).await?;
+    let (admit, admitted) = oneshot::channel();
+    let opened = Input::LinkOpened { link, certificate, outboxes, connection: connection.clone(), admit };
+    inputs.send(opened).await.map_err(|_| OpenError::Stopping)?;
+    let ingress = Ingress { link, inputs: inputs.clone(), pings };
+    ingress.spawn(connection, heartbeat.1, control.1, admitted, &mut tasks);
+    Ok(Serving { connection: connection.clone(), tasks })
+}
+
+fn peer_name(connection: &Connection) -> Result<NodeName, PeerNameError> {
+    let chain = connection
+        .peer_identity()
+        .and_then(|identity| identity.downcast::<Vec<CertificateDer<'static>>>().ok());
+    certs::link::peer_name(&chain.unwrap_or_default())
 }
 
 type Bidirectional = (SendStream, RecvStream);
 
 /// The heartbeat and control streams, in whichever order they come.
-async fn streams(connection: &Connection) -> anyhow::Result<(Bidirectional, Bidirectional)> {
+async fn streams(connection: &Connection) -> Result<(Bidirectional, Bidirectional), OpenError> {
     let (mut heartbeat, mut control) = (None, None);
     loop {
-        let (send, mut receive) =
-            connection.accept_bi().await.map_err(|error| anyhow::anyhow!(describe(&error)))?;
+        let (send, mut receive) = connection.accept_bi().await?;
         let mut kind = [0];
-        receive.read_exact(&mut kind).await.context("a stream ended before it said what it is")?;
+        receive.read_exact(&mut kind).await.map_err(|_| OpenError::SilentStream)?;
         let (slot, priority) = match kind[0] {
             STREAM_HEARTBEAT => (&mut heartbeat, PRIORITY_HEARTBEAT),
             STREAM_CONTROL => (&mut control, PRIORITY_CONTROL),
-            other => bail!("a stream of unknown kind {other}"),
+            other => return Err(OpenError::UnknownStream(other)),
         };
         send.set_priority(priority)?;
         *slot = Some((send, receive));

@@ -311,7 +311,10 @@ fn a_joiner_that_cannot_be_answered_does_not_count_in_the_others_answer() {
     let told = world.heard(c);
     let last = told.iter().rfind(|frame| !matches!(frame, ToEdge::Gone { .. }));
     assert!(
-        matches!(last, Some(ToEdge::Joined { elsewhere: false, .. } | ToEdge::Elsewhere { elsewhere: false, .. })),
+        matches!(
+            last,
+            Some(ToEdge::Joined { elsewhere: false, .. } | ToEdge::Elsewhere { elsewhere: false, .. })
+        ),
         "c is alone: {told:?}"
     );
 }

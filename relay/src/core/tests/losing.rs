@@ -82,10 +82,7 @@ fn an_edge_that_was_closed_for_a_mistake_may_come_back_in_time() {
 fn an_edge_that_says_goodbye_is_reaped_at_once() {
     let (mut world, [a, b, c]) = World::linked(["a", "b", "c"]);
     world.says(a, ToRelay::Goodbye);
-    world.does(&[
-        closed(a, CloseCode::Goodbye, "goodbye"),
-        Action::Reap { edge: edge_id("a", UNIX_MS) },
-    ]);
+    world.does(&[closed(a, CloseCode::Goodbye, "goodbye"), Action::Reap { edge: edge_id("a", UNIX_MS) }]);
     world.hears(b, &[ToEdge::Gone { member: Member(1) }]);
     world.hears(c, &[ToEdge::Gone { member: Member(1) }]);
     assert!(world.is_complete(), "nobody is missing");
@@ -174,13 +171,16 @@ fn a_timeout_that_comes_late_does_all_that_was_due() {
     world.router.handle_timeout(world.now);
     assert_eq!(world.router.poll_timeout(), None);
     let actions: Vec<Action> = std::iter::from_fn(|| world.router.poll_action()).collect();
-    assert_eq!(actions, [
-        closed(a, CloseCode::Silent, "no heartbeat for 3.3 s"),
-        closed(c, CloseCode::Silent, "no heartbeat for 3.3 s"),
-        Action::Reap { edge: edge_id("b", UNIX_MS) },
-        Action::Reap { edge: edge_id("a", UNIX_MS) },
-        Action::Reap { edge: edge_id("c", UNIX_MS) },
-    ]);
+    assert_eq!(
+        actions,
+        [
+            closed(a, CloseCode::Silent, "no heartbeat for 3.3 s"),
+            closed(c, CloseCode::Silent, "no heartbeat for 3.3 s"),
+            Action::Reap { edge: edge_id("b", UNIX_MS) },
+            Action::Reap { edge: edge_id("a", UNIX_MS) },
+            Action::Reap { edge: edge_id("c", UNIX_MS) },
+        ]
+    );
 }
 
 #[test]

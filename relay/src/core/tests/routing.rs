@@ -1,7 +1,6 @@
 //! Publications and answers, full lanes, and frames that must not be.
 
 use bytes::Bytes;
-use proto::limits::LANE_BYTES_MAX;
 use proto::link::{Answer, CloseCode, Lane, LaneFrame, Member, ToEdge, lane_of};
 
 use super::super::Event;
@@ -74,10 +73,11 @@ fn who_gets_it_is_told_before_what_became_of_it_and_on_the_same_lane() {
     let b = world.link("b");
     world.holds(b, "c", false);
     world.publish(a, "c", true);
-    world.gets(a, "c", &[
-        routed(Member(1), 1, &[Member(2)], true),
-        answer(Member(1), 1, Member(2), Answer::Unknown),
-    ]);
+    world.gets(
+        a,
+        "c",
+        &[routed(Member(1), 1, &[Member(2)], true), answer(Member(1), 1, Member(2), Answer::Unknown)],
+    );
 }
 
 #[test]
@@ -166,11 +166,15 @@ fn a_full_lane_of_a_holder_refuses_and_the_source_is_told_in_its_place() {
         world.publish(a, "room", true);
     }
     let holders = [Member(3), Member(2)];
-    world.gets(a, "room", &[
-        routed(Member(1), 1, &holders, true),
-        routed(Member(1), 2, &holders, true),
-        answer(Member(1), 2, Member(3), Answer::Unknown),
-    ]);
+    world.gets(
+        a,
+        "room",
+        &[
+            routed(Member(1), 1, &holders, true),
+            routed(Member(1), 2, &holders, true),
+            answer(Member(1), 2, Member(3), Answer::Unknown),
+        ],
+    );
     world.gets(b, "room", &[publication(Member(1), 1, "room", true)]);
     assert_eq!(world.got(c, "room").len(), 2, "the others get it");
     world.does(&[]);
@@ -187,15 +191,14 @@ fn a_full_lane_does_not_fill_the_others() {
     let (mut world, [a]) = World::linked(["a"]);
     world.lane_bytes_max = publication(Member(1), 1, "c", true).encode().len();
     let b = world.link("b");
-    let others = (0..).map(|n| format!("c{n}"));
-    let other = others.into_iter().find(|other| lane_of(other) != lane_of("c")).expect("there are 16");
-    world.holds(b, "c", false);
-    world.holds(b, &other, false);
-    world.publish(a, "c", false);
-    world.publish(a, "c", false);
-    world.publish(a, "d", false);
-    world.publish(a, &other, false);
-    assert_eq!((world.got(b, "c").len(), world.got(b, &other).len()), (1, 0));
+    assert_ne!(lane_of("c"), lane_of("d"));
+    for channel in ["c", "d"] {
+        world.holds(b, channel, false);
+    }
+    for channel in ["c", "c", "d"] {
+        world.publish(a, channel, false);
+    }
+    assert_eq!((world.got(b, "c").len(), world.got(b, "d").len()), (1, 1));
 }
 
 #[test]
@@ -251,7 +254,9 @@ fn a_publication_for_a_channel_that_cannot_exist_finds_nobody() {
     for name in ["", " ", "#", "a\nb", "é"] {
         world.publish(a, name, true);
         let got = world.got(a, name);
-        assert!(matches!(LaneFrame::decode(&got[0]), Ok(LaneFrame::Routed { holders, .. }) if holders.is_empty()));
+        assert!(
+            matches!(LaneFrame::decode(&got[0]), Ok(LaneFrame::Routed { holders, .. }) if holders.is_empty())
+        );
     }
     world.does(&[]);
 }
@@ -310,5 +315,4 @@ fn lanes_go_on_while_an_edge_is_silent() {
     world.publish(a, "c", true);
     world.gets(a, "c", &[routed(Member(1), 1, &[Member(2)], false)]);
     assert_eq!(world.got(b, "c").len(), 1);
-    assert!(LANE_BYTES_MAX > 0);
 }

@@ -331,12 +331,7 @@ pub(super) fn publication(source: Member, number: u64, channel: &str, wants_rece
     LaneFrame::Publication(PublicationFrame { source, number, wants_receipt, channel, info, data })
 }
 
-pub(super) fn routed(
-    source: Member,
-    number: u64,
-    holders: &[Member],
-    complete: bool,
-) -> LaneFrame<'static> {
+pub(super) fn routed(source: Member, number: u64, holders: &[Member], complete: bool) -> LaneFrame<'static> {
     LaneFrame::Routed { source, number, holders: holders.to_vec(), complete }
 }
 

@@ -1,0 +1,440 @@
+//! Any events in any order, against a model: who is linked, what each edge holds, what it was told.
+//!
+//! *Eager* edges read all that they are told at once, so that every rule can be checked after every step; the others
+//! read when they feel like it and have small queues, so that links end in the middle of everything.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::time::Instant;
+
+use bytes::Bytes;
+use proptest::prelude::*;
+use proto::id::{Channel, EdgeId, Epoch};
+use proto::link::{Answer, Lane, LaneFrame, Member, ToEdge, ToRelay, lane_of};
+
+use super::super::{Action, Event, LOST_AFTER, LinkKey, UNHEARD_MAX};
+use super::world::{World, answer, channel, ms};
+
+const NAMES: [&str; 4] = ["a", "b", "c", "d"];
+const CHANNELS: [&str; 6] = ["c0", "c1", "c2", "c3", "#bob", "#eve"];
+
+/// A queue that a few frames fill, so that slow readers are let go.
+const SMALL_QUEUE_BYTES: usize = 90;
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 400, ..ProptestConfig::default() })]
+
+    #[test]
+    fn whatever_happens_everybody_is_told_the_truth(seed: u64, steps in prop::collection::vec(step(), 1..150)) {
+        run(World::with_seed(seed), true, steps);
+    }
+
+    #[test]
+    fn whoever_is_let_go_in_the_middle_of_it_nobody_is_told_a_lie(
+        seed: u64,
+        steps in prop::collection::vec(step(), 1..150),
+    ) {
+        let mut world = World::with_seed(seed);
+        world.control_bytes_max = SMALL_QUEUE_BYTES;
+        world.lane_bytes_max = SMALL_QUEUE_BYTES;
+        run(world, false, steps);
+    }
+}
+
+#[derive(Debug, Clone)]
+enum Step {
+    Link { edge: usize, epoch: Claim },
+    Close { edge: usize },
+    Goodbye { edge: usize },
+    Synced { edge: usize },
+    Join { edge: usize, channel: usize },
+    Leave { edge: usize, channel: usize },
+    Read { edge: usize },
+    Acknowledge { edge: usize },
+    AcknowledgeForeign { edge: usize, telling: u64 },
+    Publish { edge: usize, channel: usize, wants_receipt: bool },
+    Garbage { edge: usize },
+    Ping { edge: usize },
+    Wait { ms: u64 },
+    Leased { nth: usize },
+}
+
+/// Which epoch an edge says that it had.
+#[derive(Debug, Clone)]
+enum Claim {
+    Nothing,
+    Last,
+    Other(u16),
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    let edge = 0..NAMES.len();
+    let held = (0..NAMES.len(), 0..CHANNELS.len());
+    let claim = prop_oneof![2 => Just(Claim::Nothing), 4 => Just(Claim::Last), 1 => (1..9_u16).prop_map(Claim::Other)];
+    prop_oneof![
+        8 => (edge.clone(), claim).prop_map(|(edge, epoch)| Step::Link { edge, epoch }),
+        2 => edge.clone().prop_map(|edge| Step::Close { edge }),
+        1 => edge.clone().prop_map(|edge| Step::Goodbye { edge }),
+        4 => edge.clone().prop_map(|edge| Step::Synced { edge }),
+        24 => held.clone().prop_map(|(edge, channel)| Step::Join { edge, channel }),
+        12 => held.clone().prop_map(|(edge, channel)| Step::Leave { edge, channel }),
+        12 => edge.clone().prop_map(|edge| Step::Read { edge }),
+        16 => edge.clone().prop_map(|edge| Step::Acknowledge { edge }),
+        1 => (edge.clone(), 0..20_u64).prop_map(|(edge, telling)| Step::AcknowledgeForeign { edge, telling }),
+        8 => (held, any::<bool>())
+            .prop_map(|((edge, channel), wants_receipt)| Step::Publish { edge, channel, wants_receipt }),
+        1 => edge.clone().prop_map(|edge| Step::Garbage { edge }),
+        8 => edge.prop_map(|edge| Step::Ping { edge }),
+        4 => (0..1_500_u64).prop_map(|ms| Step::Wait { ms }),
+        2 => (0..20_usize).prop_map(|nth| Step::Leased { nth }),
+    ]
+}
+
+fn run(world: World, is_eager: bool, steps: Vec<Step>) {
+    let mut model = Model::new(world, is_eager);
+    for step in steps {
+        model.step(step);
+        model.check();
+    }
+    model.settle();
+    model.leave_the_house();
+}
+
+struct Model {
+    world: World,
+    is_eager: bool,
+    edges: [Edge; NAMES.len()],
+    /// Edges whose link ended, and when they are reaped.
+    lost: BTreeMap<usize, Instant>,
+    granted: BTreeSet<EdgeId>,
+    reaped: BTreeSet<EdgeId>,
+}
+
+#[derive(Default)]
+struct Edge {
+    link: Option<Linked>,
+    /// The last one that it was given.
+    epoch: Option<Epoch>,
+}
+
+struct Linked {
+    key: LinkKey,
+    member: Member,
+    is_synced: bool,
+    heard: Instant,
+    held: BTreeMap<Channel, Held>,
+    unanswered: BTreeSet<(Channel, u32)>,
+    tellings: VecDeque<(u64, Channel)>,
+    /// Whose end it must have been told, and was not.
+    gone: BTreeSet<Member>,
+}
+
+/// A channel that an edge holds, as the Hub keeps it.
+struct Held {
+    join: u32,
+    /// What it was last told, once its join was answered.
+    elsewhere: Option<bool>,
+}
+
+impl Model {
+    fn new(world: World, is_eager: bool) -> Self {
+        Self {
+            world,
+            is_eager,
+            edges: std::array::from_fn(|_| Edge::default()),
+            lost: BTreeMap::new(),
+            granted: BTreeSet::new(),
+            reaped: BTreeSet::new(),
+        }
+    }
+
+    fn step(&mut self, step: Step) {
+        match step {
+            Step::Link { edge, epoch } => self.link(edge, &epoch),
+            Step::Close { edge } => {
+                if let Some(key) = self.key(edge) {
+                    self.world.close(key);
+                    self.ended(key);
+                }
+            }
+            Step::Goodbye { edge } => self.goodbye(edge),
+            Step::Synced { edge } => {
+                if let Some(linked) = &mut self.edges[edge].link {
+                    linked.is_synced = true;
+                    self.world.says(linked.key, ToRelay::Synced);
+                }
+            }
+            Step::Join { edge, channel } => self.join(edge, CHANNELS[channel]),
+            Step::Leave { edge, channel } => {
+                if let Some(linked) = &mut self.edges[edge].link {
+                    linked.held.remove(CHANNELS[channel]);
+                    self.world.leave(linked.key, CHANNELS[channel]);
+                }
+            }
+            Step::Read { edge } => self.read(edge),
+            Step::Acknowledge { edge } => self.acknowledge(edge),
+            Step::AcknowledgeForeign { edge, telling } => {
+                if let Some(linked) = &self.edges[edge].link
+                    && linked.tellings.iter().all(|&(own, _)| own != telling)
+                    && self.is_eager
+                {
+                    self.world.says(linked.key, ToRelay::Told { telling });
+                }
+            }
+            Step::Publish { edge, channel, wants_receipt } => {
+                self.publish(edge, CHANNELS[channel], wants_receipt);
+            }
+            Step::Garbage { edge } => {
+                if let Some(key) = self.key(edge) {
+                    let frames = vec![Bytes::from_static(b"garbage")];
+                    self.world.tell(Event::Lane { link: key, lane: Lane(3), frames });
+                }
+            }
+            Step::Ping { edge } => {
+                if let Some(linked) = &mut self.edges[edge].link {
+                    linked.heard = self.world.now;
+                    self.world.ping(linked.key);
+                    self.world.echoes(linked.key);
+                }
+            }
+            Step::Wait { ms: duration } => self.world.wait(ms(duration)),
+            Step::Leased { nth } => {
+                if let Some(edge) = self.granted.iter().nth(nth).cloned() {
+                    self.world.tell(Event::Leased { edge });
+                }
+            }
+        }
+        self.act();
+    }
+
+    fn link(&mut self, edge: usize, epoch: &Claim) {
+        let claimed = match epoch {
+            Claim::Nothing => None,
+            Claim::Last => self.edges[edge].epoch,
+            Claim::Other(ahead) => self.edges[edge].epoch.map(|last| Epoch(last.0 + u64::from(*ahead))),
+        };
+        let keeps = self.lost.contains_key(&edge) || self.edges[edge].link.is_some();
+        let keeps = keeps && claimed.is_some() && claimed == self.edges[edge].epoch;
+        let key = self.world.open(NAMES[edge]);
+        self.world.hello(key, claimed);
+        self.act();
+        self.lost.remove(&edge);
+        let heard = self.world.heard(key);
+        let [ToEdge::Welcome { epoch, member }] = heard[..] else { panic!("no welcome: {heard:?}") };
+        assert_eq!(Some(epoch) == self.edges[edge].epoch, keeps, "a life goes on, or a new one begins");
+        assert!(Some(epoch) >= self.edges[edge].epoch);
+        self.edges[edge].epoch = Some(epoch);
+        self.edges[edge].link = Some(Linked {
+            key,
+            member,
+            is_synced: false,
+            heard: self.world.now,
+            held: BTreeMap::new(),
+            unanswered: BTreeSet::new(),
+            tellings: VecDeque::new(),
+            gone: BTreeSet::new(),
+        });
+    }
+
+    fn goodbye(&mut self, edge: usize) {
+        let Some(key) = self.key(edge) else { return };
+        self.world.says(key, ToRelay::Goodbye);
+        self.act();
+        assert!(self.key(edge).is_none(), "its link is closed");
+        self.lost.remove(&edge);
+    }
+
+    fn join(&mut self, edge: usize, name: &str) {
+        let Some(linked) = &mut self.edges[edge].link else { return };
+        let number = self.world.join(linked.key, name);
+        linked.held.insert(channel(name), Held { join: number, elsewhere: None });
+        linked.unanswered.insert((channel(name), number));
+    }
+
+    fn acknowledge(&mut self, edge: usize) {
+        let Some(linked) = &mut self.edges[edge].link else { return };
+        let Some((telling, _)) = linked.tellings.pop_front() else { return };
+        self.world.says(linked.key, ToRelay::Told { telling });
+        self.act();
+    }
+
+    fn publish(&mut self, edge: usize, name: &str, wants_receipt: bool) {
+        let Some(key) = self.key(edge) else { return };
+        let complete = self.is_complete();
+        assert_eq!(self.world.is_complete(), complete);
+        let source = self.world.member(key);
+        let number = self.world.publish(key, name, wants_receipt);
+        if !self.is_eager {
+            return;
+        }
+        let holders: Vec<(LinkKey, Member)> = self
+            .edges
+            .iter()
+            .flat_map(|edge| &edge.link)
+            .filter(|linked| linked.key != key && linked.held.contains_key(name))
+            .map(|linked| (linked.key, linked.member))
+            .collect();
+        for &(holder, member) in &holders {
+            assert_eq!(self.world.got(holder, name).len(), 1);
+            let took = answer(source, number, member, Answer::Took(1));
+            self.world.sends(holder, lane_of(name), &took);
+        }
+        let got = self.world.got(key, name);
+        if wants_receipt {
+            let Ok(LaneFrame::Routed { holders: mut routed, complete: said, .. }) =
+                LaneFrame::decode(&got[0])
+            else {
+                panic!("routed comes first");
+            };
+            routed.sort_unstable();
+            let mut members: Vec<Member> = holders.iter().map(|&(_, member)| member).collect();
+            members.sort_unstable();
+            assert_eq!((routed, said), (members, complete));
+        }
+        assert_eq!(got.len(), usize::from(wants_receipt) + holders.len(), "and each answer once");
+    }
+
+    /// Does what the shell is asked to do.
+    fn act(&mut self) {
+        for action in self.world.done() {
+            match action {
+                Action::Admit { .. } => {}
+                Action::Close { link, .. } => {
+                    self.ended(link);
+                    // The shell says so, sooner or later.
+                    self.world.close(link);
+                }
+                Action::GrantLease { edge } => {
+                    assert!(!self.reaped.contains(&edge), "{edge} was over");
+                    self.granted.insert(edge);
+                }
+                Action::Reap { edge } => {
+                    assert!(self.granted.contains(&edge), "{edge} never was");
+                    let name = NAMES.iter().position(|name| *name == edge.name.as_str()).expect("ours");
+                    let living = self.edges[name].link.is_some().then_some(self.edges[name].epoch).flatten();
+                    assert_ne!(living, Some(edge.epoch), "{edge} lives");
+                    assert!(self.reaped.insert(edge), "reaped twice");
+                }
+            }
+        }
+        let now = self.world.now;
+        self.lost.retain(|_, &mut reap_at| reap_at > now);
+    }
+
+    fn ended(&mut self, key: LinkKey) {
+        let of_key = |edge: &Edge| edge.link.as_ref().is_some_and(|linked| linked.key == key);
+        let Some(edge) = self.edges.iter().position(of_key) else { return };
+        let linked = self.edges[edge].link.take().expect("just found");
+        self.lost.insert(edge, linked.heard + LOST_AFTER);
+        for other in self.edges.iter_mut().flat_map(|edge| &mut edge.link) {
+            other.gone.insert(linked.member);
+        }
+    }
+
+    /// The edge reads its control stream to its end: now it knows what is so now.
+    fn read(&mut self, edge: usize) {
+        let Some(linked) = &mut self.edges[edge].link else { return };
+        for frame in self.world.heard(linked.key) {
+            match frame {
+                ToEdge::Welcome { .. } => panic!("welcomed twice"),
+                ToEdge::Leased { epoch } => assert_eq!(Some(epoch), self.edges[edge].epoch),
+                ToEdge::Joined { channel, number, elsewhere } => {
+                    assert!(linked.unanswered.remove(&(channel.clone(), number)), "answered twice");
+                    if let Some(held) = linked.held.get_mut(&channel).filter(|held| held.join == number) {
+                        held.elsewhere = Some(elsewhere);
+                    }
+                }
+                ToEdge::Elsewhere { channel, elsewhere, telling } => {
+                    assert_eq!(telling != 0, elsewhere, "only news of others is acknowledged");
+                    if telling != 0 {
+                        linked.tellings.push_back((telling, channel.clone()));
+                    }
+                    if let Some(held) = linked.held.get_mut(&channel).filter(|held| held.elsewhere.is_some())
+                    {
+                        held.elsewhere = Some(elsewhere);
+                    }
+                }
+                ToEdge::Gone { member } => assert!(linked.gone.remove(&member), "{member:?} is not gone"),
+            }
+        }
+        assert!(linked.gone.is_empty(), "nobody told of {:?}", linked.gone);
+        self.check_elsewhere(edge);
+    }
+
+    fn check_elsewhere(&self, edge: usize) {
+        let Some(linked) = &self.edges[edge].link else { return };
+        for (channel, held) in &linked.held {
+            let others = self.edges.iter().flat_map(|edge| &edge.link);
+            let is_elsewhere =
+                others.filter(|other| other.key != linked.key).any(|other| other.held.contains_key(channel));
+            match held.elsewhere {
+                Some(told) => assert_eq!(told, is_elsewhere, "{} of {channel}", NAMES[edge]),
+                None => assert!(linked.unanswered.contains(&(channel.clone(), held.join))),
+            }
+        }
+    }
+
+    /// What must be so after every step, if everybody has read everything.
+    fn check(&mut self) {
+        if !self.is_eager {
+            return;
+        }
+        for edge in 0..NAMES.len() {
+            self.read(edge);
+        }
+        let linked = || self.edges.iter().flat_map(|edge| &edge.link);
+        let told: BTreeSet<&Channel> =
+            linked().flat_map(|linked| linked.tellings.iter().map(|(_, channel)| channel)).collect();
+        let waiting: BTreeSet<&Channel> =
+            linked().flat_map(|linked| linked.unanswered.iter().map(|(channel, _)| channel)).collect();
+        assert!(waiting.is_subset(&told), "a join waits for nothing");
+        for (channel, held) in linked().flat_map(|linked| &linked.held) {
+            let is_new = !self.was_answered.contains(channel);
+            assert!(held.elsewhere.is_none() || !told.contains(channel) || !is_new);
+        }
+        assert_eq!(self.world.is_complete(), self.is_complete());
+    }
+
+    fn is_complete(&self) -> bool {
+        let now = self.world.now;
+        let mut linked = self.edges.iter().flat_map(|edge| &edge.link).peekable();
+        self.lost.is_empty()
+            && linked.peek().is_some()
+            && linked.all(|linked| linked.is_synced && now - linked.heard <= UNHEARD_MAX)
+    }
+
+    /// Everybody reads and acknowledges everything.
+    fn settle(&mut self) {
+        for _ in 0..3 {
+            for edge in 0..NAMES.len() {
+                self.read(edge);
+                while self.edges[edge].link.as_ref().is_some_and(|linked| !linked.tellings.is_empty()) {
+                    self.acknowledge(edge);
+                }
+            }
+        }
+        for edge in 0..NAMES.len() {
+            self.check_elsewhere(edge);
+            if let Some(linked) = &self.edges[edge].link {
+                assert!(linked.unanswered.is_empty(), "not answered: {:?}", linked.unanswered);
+            }
+        }
+    }
+
+    /// Some say goodbye, the rest falls silent, and nothing of anybody is left.
+    fn leave_the_house(&mut self) {
+        self.goodbye(0);
+        self.step(Step::Close { edge: 1 });
+        self.step(Step::Wait { ms: 3_300 });
+        assert_eq!(self.granted, self.reaped);
+        assert_eq!(self.world.router.poll_timeout(), None);
+        let left = format!("{:?}", self.world.router);
+        for table in ["links", "by_number", "by_name", "holders_by_channel", "channel_by_telling"] {
+            assert!(left.contains(&format!(" {table}: {{}}")), "{table} of {left}");
+        }
+        assert!(left.contains(" lost: []"), "{left}");
+    }
+
+    fn key(&self, edge: usize) -> Option<LinkKey> {
+        self.edges[edge].link.as_ref().map(|linked| linked.key)
+    }
+}
