@@ -4,6 +4,7 @@ use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use proto::id::NodeName;
 use quinn::Connection;
 use store::Store;
 use tokio::sync::{mpsc, watch};
@@ -39,7 +40,9 @@ const LINK_LOST_MAX: Duration = Duration::from_secs(10);
 
 pub(crate) struct EventLoop {
     pub(crate) hub: Hub,
+    pub(crate) name: NodeName,
     pub(crate) has_relay: bool,
+    pub(crate) was_linked: bool,
     pub(crate) store: Store,
     pub(crate) inputs: mpsc::Receiver<Input>,
     pub(crate) echoes: mpsc::Receiver<Event>,
@@ -101,6 +104,10 @@ impl EventLoop {
         }
         self.act();
         let is_linked = self.hub.is_linked();
+        if is_linked != self.was_linked {
+            self.was_linked = is_linked;
+            tracing::info!(edge = %self.name, is_linked, "link to the relay changed");
+        }
         if is_linked {
             self.link_excused_until = Some(now + LINK_LOST_MAX);
         }
@@ -122,7 +129,7 @@ impl EventLoop {
         while let Some(action) = self.hub.poll_action() {
             match action {
                 Action::CloseLink { generation, code, reason } => {
-                    tracing::warn!(link = generation.0, ?code, reason, "closing the link");
+                    tracing::warn!(edge = %self.name, link = generation.0, ?code, reason, "closing the link");
                     if let Some((_, connection)) = self.link.take_if(|(current, _)| *current == generation) {
                         close(&connection, code, &reason);
                     }

@@ -169,7 +169,9 @@ impl Edge {
         };
         let eventloop = EventLoop {
             hub: Hub::new(hub_config(&config)?, Instant::now(), unix()),
+            name: config.name.clone(),
             has_relay: config.relay.is_some(),
+            was_linked: false,
             store,
             inputs: receiver,
             echoes: echo_receiver,
@@ -191,7 +193,7 @@ impl Edge {
             tasks.spawn(door::accept(listener, stop.clone(), move |stream| door::line::serve(&hall, stream)));
         }
         if let Some(Link { relay, identity }) = config.relay {
-            let uplink = Uplink::new(relay, &identity, inputs, echoes)?;
+            let uplink = Uplink::new(config.name, relay, &identity, inputs, echoes)?;
             tasks.spawn(uplink.run(stop.clone()));
         }
         supervise(eventloop, tasks, &stop).await

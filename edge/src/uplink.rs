@@ -4,12 +4,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use certs::link::Identity;
+use proto::id::NodeName;
 use proto::link::{STREAM_CONTROL, STREAM_HEARTBEAT};
 use quinn::crypto::rustls::QuicClientConfig;
 use quinn::{ClientConfig, Connection, Endpoint, RecvStream, SendStream};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout};
 
 use node::link::{OPENING_MAX, OpenError, PRIORITY_CONTROL, PRIORITY_HEARTBEAT, describe, write_link};
 
@@ -27,6 +28,7 @@ const BACK_OFF_MIN: Duration = Duration::from_millis(50);
 const SERVER_NAME: &str = "relay";
 
 pub(crate) struct Uplink {
+    edge: NodeName,
     endpoint: Endpoint,
     tls: ClientConfig,
     /// `HOST:PORT`, looked up at each try.
@@ -37,6 +39,7 @@ pub(crate) struct Uplink {
 
 impl Uplink {
     pub(crate) fn new(
+        edge: NodeName,
         relay: String,
         identity: &Identity,
         inputs: mpsc::Sender<Input>,
@@ -48,28 +51,31 @@ impl Uplink {
             .map_err(|error| std::io::Error::other(error.to_string()))?;
         let mut tls = ClientConfig::new(Arc::new(tls));
         tls.transport_config(Arc::new(node::link::transport()));
-        Ok(Self { endpoint, tls, relay, inputs, echoes })
+        Ok(Self { edge, endpoint, tls, relay, inputs, echoes })
     }
 
-    /// Keeps a link until `stop` becomes true. Says once, not at each try, that the relay cannot be reached.
+    /// Keeps a link until `stop` becomes true. Says once, not at each try, that there is none.
     pub(crate) async fn run(self, mut stop: watch::Receiver<bool>) {
         let (mut generation, mut failures) = (0, 0);
-        let mut last_error = String::new();
+        let mut last_reason = String::new();
         while !*stop.borrow() {
             generation += 1;
-            match self.open(Generation(generation)).await {
-                Ok(serving) => {
-                    (failures, last_error) = (0, String::new());
-                    tracing::info!(link = generation, relay = self.relay, "link open");
-                    serving.run(Generation(generation), &self.inputs).await;
-                }
-                Err(error) => {
-                    let error = error.to_string();
-                    if error != last_error {
-                        tracing::warn!(relay = self.relay, "no link to the relay, trying on: {error}");
-                        last_error = error;
-                    }
-                }
+            let since = Instant::now();
+            let reason = match self.open(Generation(generation)).await {
+                Ok(serving) => serving.run(Generation(generation), &self.inputs).await,
+                Err(error) => error.to_string(),
+            };
+            if *stop.borrow() {
+                break;
+            }
+            // A relay that does not want this edge says so only after the handshake.
+            if since.elapsed() >= BACK_OFF_MAX {
+                failures = 0;
+                last_reason.clear();
+            }
+            if reason != last_reason {
+                tracing::warn!(edge = %self.edge, relay = self.relay, reason, "no link to the relay; trying on");
+                last_reason = reason;
             }
             tokio::select! {
                 () = sleep(back_off(failures, chance())) => {}
@@ -110,12 +116,13 @@ struct Serving {
 }
 
 impl Serving {
-    async fn run(mut self, generation: Generation, inputs: &mpsc::Sender<Input>) {
+    /// Waits for the link's end and answers why it ended.
+    async fn run(mut self, generation: Generation, inputs: &mpsc::Sender<Input>) -> String {
         let why = self.connection.closed().await;
-        tracing::warn!(link = generation.0, reason = describe(&why), "link ended");
         self.tasks.shutdown().await;
         // It fails only while the process ends.
         let _ = inputs.send(Input::Event(Event::LinkClosed { generation })).await;
+        describe(&why)
     }
 }
 

@@ -64,7 +64,7 @@ struct Serving {
 impl Serving {
     async fn run(mut self, link: LinkKey, inputs: &mpsc::Sender<Input>) {
         let why = self.connection.closed().await;
-        tracing::info!(link = link.0, reason = describe(&why), "link ended");
+        tracing::info!(link = link.0, why = describe(&why), "link ended");
         self.tasks.shutdown().await;
         // It fails only while the process ends.
         let _ = inputs.send(Input::Event(Event::LinkClosed { link })).await;
