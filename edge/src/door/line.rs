@@ -26,6 +26,9 @@ const LOGIN_MAX_WAIT: Duration = Duration::from_secs(120);
 /// Bytes that one write takes out of the outbox.
 const BATCH_BYTES: usize = 16 << 10;
 
+/// How long a client that says nothing more still gets answers.
+const ANSWERS_MAX_WAIT: Duration = Duration::from_millis(300);
+
 /// How long the last words may take to be read.
 const CLOSING_MAX: Duration = Duration::from_secs(1);
 
@@ -78,7 +81,12 @@ impl Listener {
             line.clear();
             let limit = CLIENT_FRAME_BYTES_MAX as u64 + 1;
             match (&mut reader).take(limit).read_until(b'\n', &mut line).await {
-                Ok(0) | Err(_) => return Disconnect::Closed,
+                Ok(0) => {
+                    // A script that pipes its lines in closes its half at once, and still wants the answers.
+                    tokio::time::sleep(ANSWERS_MAX_WAIT).await;
+                    return Disconnect::Closed;
+                }
+                Err(_) => return Disconnect::Closed,
                 Ok(_) => {}
             }
             if line.len() > CLIENT_FRAME_BYTES_MAX {

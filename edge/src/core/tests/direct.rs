@@ -234,13 +234,14 @@ fn an_edge_that_is_gone_will_not_answer() {
 }
 
 #[test]
-fn answers_of_whoever_was_not_asked_or_has_answered_do_not_count() {
+fn what_is_said_twice_or_by_somebody_who_was_not_asked_does_not_count() {
     let (mut world, alice, ticket) = sent_to_bob();
     world.routed(ticket, &[THERE, FAR], true);
     world.answered(ticket, Member(9), Answer::Took(1));
     world.answered(ticket, THERE, Answer::Took(1));
     world.answered(ticket, THERE, Answer::Took(1));
     world.answered(Ticket { number: 99, ..ticket }, FAR, Answer::Took(1));
+    world.routed(ticket, &[], true);
     assert!(world.read(alice).is_empty());
     world.answered(ticket, FAR, Answer::Took(1));
     assert_eq!(world.read(alice), [delivered(2, 2)]);
@@ -267,6 +268,17 @@ fn the_end_of_the_link_is_a_verdict() {
     assert_eq!(world.look_ups(), [(dave, channel("#dave"))]);
     world.looked_up(dave, Ok(vec![]));
     assert_eq!(world.read(alice), [delivered(4, 0)], "the relay had spoken, and the store still may");
+}
+
+#[test]
+fn verdicts_of_a_lost_link_come_in_the_order_of_the_messages() {
+    let mut world = World::linked();
+    let alice = world.log_in("alice");
+    for id in 2..30 {
+        world.send(alice, &direct(id, "bob", "1"));
+    }
+    world.close_link();
+    assert_eq!(world.read(alice), (2..30).map(|id| error(id, 100)).collect::<Vec<_>>());
 }
 
 #[test]

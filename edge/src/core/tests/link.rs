@@ -92,6 +92,12 @@ fn a_telling_before_joined_is_acknowledged_and_changes_nothing() {
     world.tell_elsewhere("news", true, 6);
     world.joined("news", 2, false);
     assert!(!world.hub.is_elsewhere("news"), "it was about an older join");
+
+    world.open_link();
+    world.welcome(EPOCH);
+    world.tell_elsewhere("news", true, 7);
+    world.close_link();
+    assert!(!world.hub.is_elsewhere("news"));
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 use std::iter::repeat_n;
 
+use bytes::Bytes;
 use proto::client::code::Disconnect;
 
 use super::super::{ClientKey, Encoding, Event, OUTBOX_BYTES_MAX};
@@ -182,6 +183,19 @@ fn a_stopping_edge_tells_everybody_and_the_relay_last() {
 }
 
 #[test]
+fn a_stopping_edge_tells_those_first_who_came_first() {
+    let mut world = World::linked();
+    let users: Vec<String> = (0..30).map(|n| format!("user-{n}")).collect();
+    for user in &users {
+        world.log_in(user);
+    }
+    world.said();
+    world.tell(Event::Stop);
+    let leaves = users.iter().map(|user| format!("leave #{user}"));
+    assert_eq!(world.said(), leaves.chain(["goodbye".to_owned()]).collect::<Vec<_>>());
+}
+
+#[test]
 fn whoever_comes_while_the_edge_stops_is_sent_away() {
     let mut world = World::alone();
     world.tell(Event::Stop);
@@ -244,6 +258,19 @@ fn a_person_who_has_not_logged_in_gets_errors_and_may_go_on() {
         ]
     );
     assert_eq!((world.ended(client), world.tally().messages_received), (None, 0));
+}
+
+#[test]
+fn what_a_door_answers_by_itself_keeps_its_place() {
+    let mut world = World::linked();
+    let client = world.open_line();
+    let answered = |frame| Event::Answered { client, frame: Bytes::from_static(frame) };
+    world.tell(answered(b"err 107 first\n"));
+    world.type_line(client, &format!("login {}", token_of("alice")));
+    world.tell(answered(b"err 107 second\n"));
+    assert_eq!(world.read(client), ["err 107 first\n"]);
+    world.settle();
+    assert_eq!(world.read(client), ["ok logged in as alice\n", "err 107 second\n"]);
 }
 
 #[test]

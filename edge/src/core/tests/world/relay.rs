@@ -1,0 +1,227 @@
+//! The relay and the store, which answer when a script says so.
+
+use bytes::Bytes;
+use node::outbox::outbox;
+use proto::id::Epoch;
+use proto::limits::LANES;
+use proto::link::{Answer, HEARTBEAT_BYTES, LaneFrame, PublicationFrame, ToEdge, lane_of};
+
+use super::super::super::{LinkOutboxes, LookUpFailed};
+use super::*;
+
+/// A publication on its way to the relay, as a script looks at it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Sent {
+    pub(crate) ticket: Ticket,
+    pub(crate) channel: String,
+    pub(crate) data: String,
+    pub(crate) info: String,
+    pub(crate) wants_receipt: bool,
+}
+
+/// The relay.
+impl World {
+    /// A new link, greeted and leased.
+    pub(crate) fn link(&mut self) {
+        self.open_link();
+        self.welcome(EPOCH);
+        self.lease(EPOCH);
+        self.settle();
+        self.said();
+    }
+
+    /// A new link that the relay has not greeted.
+    pub(crate) fn open_link(&mut self) -> Generation {
+        self.generation += 1;
+        let (control, control_drain) = outbox(self.control_bytes_max);
+        let (heartbeat, heartbeat_drain) = outbox(64);
+        let (lanes, lane_drains): (Vec<_>, Vec<_>) = (0..LANES).map(|_| outbox(self.lane_bytes_max)).unzip();
+        let lanes = lanes.try_into().expect("as many as there are lanes");
+        self.relay = Some(Relay { control: control_drain, heartbeat: heartbeat_drain, lanes: lane_drains });
+        self.unanswered.clear();
+        let link = LinkOutboxes { control, heartbeat, lanes };
+        self.tell(Event::LinkOpened { generation: self.generation(), link });
+        self.generation()
+    }
+
+    pub(crate) fn generation(&self) -> Generation {
+        Generation(self.generation)
+    }
+
+    pub(crate) fn close_link(&mut self) {
+        self.relay = None;
+        self.unanswered.clear();
+        self.tell(Event::LinkClosed { generation: self.generation() });
+    }
+
+    pub(crate) fn relay_says(&mut self, frame: ToEdge) {
+        self.tell(Event::Control { generation: self.generation(), frame });
+    }
+
+    pub(crate) fn welcome(&mut self, epoch: u64) {
+        self.relay_says(ToEdge::Welcome { epoch: Epoch(epoch), member: THIS });
+    }
+
+    pub(crate) fn lease(&mut self, epoch: u64) {
+        self.relay_says(ToEdge::Leased { epoch: Epoch(epoch) });
+    }
+
+    pub(crate) fn tell_elsewhere(&mut self, name: &str, elsewhere: bool, telling: u64) {
+        self.relay_says(ToEdge::Elsewhere { channel: channel(name), elsewhere, telling });
+    }
+
+    pub(crate) fn joined(&mut self, name: &str, number: u32, elsewhere: bool) {
+        self.relay_says(ToEdge::Joined { channel: channel(name), number, elsewhere });
+    }
+
+    /// Answers the oldest join that is not answered, if there is one.
+    pub(crate) fn answer_join(&mut self, elsewhere: bool) {
+        if let Some((channel, number)) = self.unanswered.pop_front() {
+            self.relay_says(ToEdge::Joined { channel, number, elsewhere });
+        }
+    }
+
+    /// Answers all joins that are not answered: nobody else holds those channels.
+    pub(crate) fn answer_joins(&mut self) {
+        while !self.unanswered.is_empty() {
+            self.answer_join(false);
+        }
+    }
+
+    /// Everybody answers, until nothing is left to answer.
+    pub(crate) fn settle(&mut self) {
+        while !(self.unanswered.is_empty() && self.under_way.is_empty()) {
+            self.answer_joins();
+            self.store_writes();
+        }
+    }
+
+    /// What the edge has said on the control stream since this was last asked.
+    pub(crate) fn said(&mut self) -> Vec<String> {
+        self.said.drain(..).map(|frame| control_in_words(&frame)).collect()
+    }
+
+    /// What the edge has put on lanes since this was last asked, publications not counted.
+    pub(crate) fn answers(&mut self) -> Vec<String> {
+        let frames = std::mem::take(&mut self.lanes);
+        frames.iter().filter_map(|(lane, frame)| answer_in_words(*lane, frame)).collect()
+    }
+
+    /// The publications that the edge has sent to the relay since this was last asked.
+    pub(crate) fn sent(&mut self) -> Vec<Sent> {
+        let frames = std::mem::take(&mut self.lanes);
+        frames.iter().filter_map(|(lane, frame)| Sent::decode(*lane, frame)).collect()
+    }
+
+    /// The only publication that the edge has sent to the relay since this was last asked.
+    pub(crate) fn sent_one(&mut self) -> Sent {
+        let mut sent = self.sent();
+        assert_eq!(sent.len(), 1, "{sent:?}");
+        sent.remove(0)
+    }
+
+    pub(crate) fn lane(&mut self, lane: Lane, frames: Vec<Bytes>) {
+        self.tell(Event::Lane { generation: self.generation(), lane, frames });
+    }
+
+    /// A publication of the user zoe at [`THERE`].
+    pub(crate) fn arrives(&mut self, channel: &str, number: u64, data: &str, wants_receipt: bool) {
+        let frame = publication_of_zoe(channel, number, data, wants_receipt);
+        self.lane(lane_of(channel), vec![frame]);
+    }
+
+    pub(crate) fn routed(&mut self, ticket: Ticket, holders: &[Member], complete: bool) {
+        let (number, holders) = (ticket.number, holders.to_vec());
+        let frame = LaneFrame::Routed { source: THIS, number, holders, complete };
+        self.lane(ticket.lane, vec![frame.encode()]);
+    }
+
+    pub(crate) fn answered(&mut self, ticket: Ticket, holder: Member, answer: Answer) {
+        let frame = LaneFrame::Answer { source: THIS, number: ticket.number, holder, answer };
+        self.lane(ticket.lane, vec![frame.encode()]);
+    }
+
+    pub(crate) fn echo(&mut self, ping: [u8; HEARTBEAT_BYTES]) {
+        self.tell(Event::Echo { generation: self.generation(), ping });
+    }
+
+    /// The links that the edge has ended since this was last asked.
+    pub(crate) fn closed_links(&mut self) -> Vec<(Generation, CloseCode, String)> {
+        std::mem::take(&mut self.closed_links)
+    }
+}
+
+/// The store.
+impl World {
+    /// The writes that the store has not finished.
+    pub(crate) fn under_way(&self) -> Vec<String> {
+        let words = |(edge, channel, held): &(EdgeId, Channel, bool)| {
+            format!("{edge} {}{channel}", if *held { '+' } else { '-' })
+        };
+        self.under_way.iter().map(words).collect()
+    }
+
+    /// Finishes the oldest write.
+    pub(crate) fn store_writes_one(&mut self) {
+        let (edge, channel, held) = self.under_way.pop_front().expect("a write is under way");
+        let route = (edge.clone(), channel.clone());
+        if held {
+            self.routes.insert(route);
+        } else {
+            self.routes.remove(&route);
+        }
+        self.tell(Event::RouteWritten { edge, channel, held });
+    }
+
+    /// Finishes all writes, and those that come of it.
+    pub(crate) fn store_writes(&mut self) {
+        while !self.under_way.is_empty() {
+            self.store_writes_one();
+        }
+    }
+
+    /// The look-ups asked for since this was last asked.
+    pub(crate) fn look_ups(&mut self) -> Vec<(Ticket, Channel)> {
+        self.look_ups.drain(..).collect()
+    }
+
+    pub(crate) fn looked_up(&mut self, ticket: Ticket, holders: Result<Vec<EdgeId>, LookUpFailed>) {
+        self.tell(Event::LookedUp { ticket, holders });
+    }
+}
+
+impl Sent {
+    fn decode(lane: Lane, frame: &Bytes) -> Option<Self> {
+        let LaneFrame::Publication(frame) = LaneFrame::decode(frame).expect("our own") else { return None };
+        let PublicationFrame { source, number, wants_receipt, channel, info, data } = frame;
+        assert_eq!((source, lane), (THIS, lane_of(channel)));
+        let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).expect("UTF-8");
+        let (data, info) = (text(data), text(info));
+        let ticket = Ticket { lane, number };
+        Some(Self { ticket, channel: channel.to_owned(), data, info, wants_receipt })
+    }
+}
+
+fn control_in_words(frame: &ToRelay) -> String {
+    match frame {
+        ToRelay::Hello { name, epoch, capacity, .. } => {
+            format!("hello {name} {} {capacity}", epoch.map_or("new".to_owned(), |epoch| epoch.to_string()))
+        }
+        ToRelay::Join { channel, number } => format!("join {channel} {number}"),
+        ToRelay::Leave { channel } => format!("leave {channel}"),
+        ToRelay::Synced => "synced".to_owned(),
+        ToRelay::Told { telling } => format!("told {telling}"),
+        ToRelay::Goodbye => "goodbye".to_owned(),
+    }
+}
+
+fn answer_in_words(lane: Lane, frame: &Bytes) -> Option<String> {
+    match LaneFrame::decode(frame).expect("our own") {
+        LaneFrame::Publication(_) => None,
+        LaneFrame::Routed { .. } => panic!("only relays route"),
+        LaneFrame::Answer { source, number, holder, answer } => {
+            assert_eq!(holder, THIS);
+            Some(format!("lane {}: {}.{number} {answer:?}", lane.0, source.0))
+        }
+    }
+}
