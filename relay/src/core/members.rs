@@ -40,7 +40,7 @@ pub(super) struct Linked {
     pub(super) outboxes: LinkOutboxes,
     pub(super) is_synced: bool,
     pub(super) heard: Instant,
-    /// The last publication's number on each lane.
+    /// The highest number of a publication on each lane; 0 before the first.
     pub(super) lane_numbers: [u64; LANES],
 }
 
@@ -101,8 +101,8 @@ impl Members {
             let next = self
                 .epochs
                 .get(name)
-                .map(|highest| Epoch(highest.0 + 1))
-                .max(had.map(|had| Epoch(had.0 + 1)));
+                .map(|highest| Epoch(highest.0.saturating_add(1)))
+                .max(had.map(|had| Epoch(had.0.saturating_add(1))));
             next.map_or(clock, |next| next.max(clock))
         });
         self.epochs.insert(name.clone(), epoch);

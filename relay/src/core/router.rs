@@ -41,14 +41,15 @@ struct Link {
 /// Who holds a channel.
 ///
 /// # Invariants
-/// There is a member, or somebody waits. A telling is here until it is acknowledged or its link ends.
+/// There is a member, a telling, or somebody who waits for one. A telling is here until it is acknowledged or its link
+/// ends.
 #[derive(Debug, Default)]
 struct Holders {
     members: Vec<Member>,
     /// Lone holders that were told that another joins, and have not acknowledged it.
     tellings: Vec<(u64, Member)>,
     /// Joins that are answered when all tellings are acknowledged.
-    waiting: Vec<(Member, u32)>,
+    waiting: VecDeque<(Member, u32)>,
 }
 
 impl Router {
@@ -131,7 +132,7 @@ impl Router {
                 self.leave(member, &channel);
             }
             ToRelay::Synced => self.members.synced(member),
-            ToRelay::Told { telling } => self.acknowledged(telling),
+            ToRelay::Told { telling } => self.acknowledged(member, telling),
             ToRelay::Goodbye => self.goodbye(link, member),
         }
     }
@@ -156,9 +157,10 @@ impl Router {
         for edge in ended {
             self.reap(edge);
         }
-        self.say(member, &ToEdge::Welcome { epoch: edge.epoch, member });
+        let welcome = ToEdge::Welcome { epoch: edge.epoch, member };
         self.actions.push_back(Action::Admit { link, edge: edge.clone() });
         self.actions.push_back(Action::GrantLease { edge });
+        self.say(member, &welcome);
     }
 
     /// Ends the link that an edge of this name already has: its own old one, or that of an older process.
@@ -248,7 +250,7 @@ impl Router {
         if newcomer {
             holders.members.push(member);
         }
-        holders.waiting.push((member, number));
+        holders.waiting.push_back((member, number));
         if let Some(lone) = lone {
             self.last_telling += 1;
             holders.tellings.push((self.last_telling, lone));
@@ -274,26 +276,28 @@ impl Router {
         self.answer_joins(channel);
     }
 
-    fn acknowledged(&mut self, telling: u64) {
-        let Some(channel) = self.channel_by_telling.remove(&telling) else { return };
-        if let Some(holders) = self.holders_by_channel.get_mut(&channel) {
-            holders.tellings.retain(|&(number, _)| number != telling);
-        }
+    fn acknowledged(&mut self, member: Member, telling: u64) {
+        let Some(channel) = self.channel_by_telling.get(&telling).cloned() else { return };
+        let Some(holders) = self.holders_by_channel.get_mut(&channel) else { return };
+        let Some(at) = holders.tellings.iter().position(|&told| told == (telling, member)) else { return };
+        holders.tellings.swap_remove(at);
+        self.channel_by_telling.remove(&telling);
         self.answer_joins(&channel);
     }
 
     /// Answers the joins of `channel` if whoever must know of them knows; forgets the channel if nobody is left.
     fn answer_joins(&mut self, channel: &Channel) {
-        let Some(holders) = self.holders_by_channel.get_mut(channel) else { return };
-        if !holders.tellings.is_empty() {
-            return;
-        }
-        let elsewhere = holders.members.len() > 1;
-        let waiting = std::mem::take(&mut holders.waiting);
-        if holders.members.is_empty() {
-            self.holders_by_channel.remove(channel);
-        }
-        for (member, number) in waiting {
+        // Looks anew before each answer: one that cannot be queued ends a link, and with it a holder.
+        while let Some(holders) = self.holders_by_channel.get_mut(channel)
+            && holders.tellings.is_empty()
+        {
+            let Some((member, number)) = holders.waiting.pop_front() else {
+                if holders.members.is_empty() {
+                    self.holders_by_channel.remove(channel);
+                }
+                return;
+            };
+            let elsewhere = holders.members.iter().any(|&holder| holder != member);
             self.say(member, &ToEdge::Joined { channel: channel.clone(), number, elsewhere });
         }
     }
@@ -377,10 +381,11 @@ impl Router {
     fn count_gap(&mut self, source: Member, lane: Lane, number: u64) {
         let Some(linked) = self.members.get_mut(source) else { return };
         let last = &mut linked.lane_numbers[lane.index()];
-        if *last != 0 && number > *last + 1 {
-            self.tally.gaps += number - *last - 1;
+        if *last != 0 {
+            let missing = number.saturating_sub(*last).saturating_sub(1);
+            self.tally.gaps = self.tally.gaps.saturating_add(missing);
         }
-        *last = number;
+        *last = number.max(*last);
     }
 
     fn pass_answer(&mut self, source: Member, lane: Lane, bytes: &Bytes) {

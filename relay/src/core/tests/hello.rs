@@ -35,6 +35,22 @@ fn a_hello_under_another_name_than_the_certificates_ends_the_link() {
 }
 
 #[test]
+fn an_edge_that_cannot_be_welcomed_is_lost_like_any_other() {
+    let mut world = World::new();
+    world.control_bytes_max = 0;
+    let a = world.open("a");
+    world.hello(a, None);
+    let edge = edge_id("a", UNIX_MS);
+    world.does(&[
+        Action::Admit { link: a, edge: edge.clone() },
+        Action::GrantLease { edge: edge.clone() },
+        closed(a, CloseCode::Overflow, "the control stream's queue is full"),
+    ]);
+    world.wait(ms(3_300));
+    world.does(&[Action::Reap { edge }]);
+}
+
+#[test]
 fn an_epoch_is_what_the_clock_shows_at_hello() {
     let mut world = World::new();
     world.wait(ms(250));

@@ -217,7 +217,8 @@ fn a_leave_of_what_is_not_held_changes_nothing() {
 
 #[test]
 fn the_last_one_left_is_told_so_however_the_other_went() {
-    let goes: [(&str, fn(&mut World, LinkKey)); 5] = [
+    type Go = fn(&mut World, LinkKey);
+    let goes: [(&str, Go); 5] = [
         ("leaves", |world, link| world.leave(link, "c")),
         ("loses its link", |world, link| world.close(link)),
         ("says goodbye", |world, link| world.says(link, ToRelay::Goodbye)),

@@ -21,8 +21,6 @@ const CHANNELS: [&str; 6] = ["c0", "c1", "c2", "c3", "#bob", "#eve"];
 const SMALL_QUEUE_BYTES: usize = 90;
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 400, ..ProptestConfig::default() })]
-
     #[test]
     fn whatever_happens_everybody_is_told_the_truth(seed: u64, steps in prop::collection::vec(step(), 1..150)) {
         run(World::with_seed(seed), true, steps);

@@ -15,8 +15,9 @@ fn a_publication_goes_to_the_other_holders_only() {
     world.publish(a, "room", false);
     let expected = publication(Member(1), 1, "room", false);
     world.gets(a, "room", &[]);
-    world.gets(b, "room", &[expected.clone()]);
-    world.gets(c, "room", &[expected]);
+    for holder in [b, c] {
+        world.gets(holder, "room", std::slice::from_ref(&expected));
+    }
     world.gets(d, "room", &[]);
     let tally = world.router.tally(world.now);
     assert_eq!((tally.publications, tally.forwarded, tally.unheld), (1, 2, 0));
@@ -41,7 +42,7 @@ fn a_publication_is_forwarded_untouched_and_not_even_copied() {
     let frame = Bytes::from(frame);
     world.tell(Event::Lane { link: a, lane: lane_of("c"), frames: vec![frame.clone()] });
     let got = world.got(b, "c");
-    assert_eq!(got, [frame.clone()]);
+    assert_eq!((got.len(), &got[0]), (1, &frame));
     assert_eq!(got[0].as_ptr(), frame.as_ptr());
 }
 
