@@ -126,7 +126,7 @@ pub struct Tally {
     pub refused: u64,
     /// Answers of holders that were passed to their source.
     pub answers: u64,
-    /// Answers for which nobody was there any more, or whose lane was full.
+    /// Answers, the Router's own included, for which nobody was there any more or whose lane was full.
     pub answers_lost: u64,
     /// Publications that are missing between two of the same source and lane.
     pub gaps: u64,

@@ -1,5 +1,6 @@
 //! The link as the Hub sees it: who greets whom, who is told what, and whether it is still alive.
 
+use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -27,7 +28,12 @@ pub(super) struct Link {
     next_ping: Instant,
     last_join: u32,
     welcome: Option<Welcome>,
+    /// The last members that went, since `Gone` and `Routed` travel on different streams and may overtake each other.
+    gone: VecDeque<Member>,
 }
+
+/// So many members cannot go while one `Routed` is under way.
+const GONE_KEPT: usize = 256;
 
 #[derive(Debug)]
 struct Welcome {
@@ -37,7 +43,15 @@ struct Welcome {
 
 impl Link {
     fn new(now: Instant, generation: Generation, outboxes: LinkOutboxes) -> Self {
-        Self { generation, outboxes, last_echo: now, next_ping: now, last_join: 0, welcome: None }
+        Self {
+            generation,
+            outboxes,
+            last_echo: now,
+            next_ping: now,
+            last_join: 0,
+            welcome: None,
+            gone: VecDeque::new(),
+        }
     }
 
     pub(super) fn next_due(&self) -> Instant {
@@ -117,6 +131,10 @@ impl Hub {
                 }
             }
             ToEdge::Gone { member } => {
+                if let Some(link) = &mut self.link {
+                    link.gone.truncate(GONE_KEPT - 1);
+                    link.gone.push_front(member);
+                }
                 for ticket in self.receipts.awaiting(member) {
                     let progress = self.receipts.answered(ticket, member, Answer::Unknown);
                     self.progress(ticket, progress);
@@ -194,8 +212,15 @@ impl Hub {
             LaneFrame::Publication(frame) => self.publication_came(lane, frame),
             LaneFrame::Routed { number, holders, complete, .. } => {
                 let ticket = Ticket { lane, number };
+                let is_gone =
+                    |member: &Member| self.link.as_ref().is_some_and(|link| link.gone.contains(member));
+                let gone: Vec<Member> = holders.iter().copied().filter(is_gone).collect();
                 let progress = self.receipts.routed(ticket, holders, complete);
                 self.progress(ticket, progress);
+                for member in gone {
+                    let progress = self.receipts.answered(ticket, member, Answer::Unknown);
+                    self.progress(ticket, progress);
+                }
             }
             LaneFrame::Answer { number, holder, answer, .. } => {
                 let ticket = Ticket { lane, number };

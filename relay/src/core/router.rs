@@ -9,7 +9,7 @@ use proto::link::{
     Answer, CloseCode, HEARTBEAT_BYTES, Lane, LaneFrame, Member, PublicationFrame, ToEdge, ToRelay,
 };
 
-use super::members::{Admission, Members};
+use super::members::{Admission, LOST_AFTER, Members};
 use super::{Action, Event, LinkKey, LinkOutboxes, Map, Tally};
 
 /// A relay without IO, time or chance.
@@ -32,6 +32,7 @@ pub struct Router {
 /// A link from its opening to its end.
 #[derive(Debug)]
 struct Link {
+    opened: Instant,
     certificate: NodeName,
     outboxes: LinkOutboxes,
     /// Set by hello.
@@ -74,7 +75,7 @@ impl Router {
         match event {
             Event::Clock { unix } => self.clock = (now, unix),
             Event::LinkOpened { link, certificate, outboxes } => {
-                self.links.insert(link, Link { certificate, outboxes, member: None });
+                self.links.insert(link, Link { opened: now, certificate, outboxes, member: None });
             }
             Event::LinkClosed { link } => self.link_closed(link),
             Event::Control { link, frame } => self.control(now, link, frame),
@@ -92,11 +93,20 @@ impl Router {
 
     /// When [`Self::handle_timeout`] must be called, if nothing happens before.
     pub fn poll_timeout(&self) -> Option<Instant> {
-        self.members.next_due()
+        let hello =
+            self.links.values().filter(|link| link.member.is_none()).map(|link| link.opened + LOST_AFTER);
+        hello.chain(self.members.next_due()).min()
     }
 
     /// Does what is due at `now`.
     pub fn handle_timeout(&mut self, now: Instant) {
+        let is_mute = |link: &Link| link.member.is_none() && link.opened + LOST_AFTER <= now;
+        let mut mute: Vec<LinkKey> =
+            self.links.iter().filter(|(_, link)| is_mute(link)).map(|(&key, _)| key).collect();
+        mute.sort_unstable();
+        for link in mute {
+            self.close(link, CloseCode::Silent, "no hello for 3.3 s".to_owned());
+        }
         for member in self.members.silent(now) {
             let link = self.members.get(member).map(|linked| linked.link);
             if let Some(link) = link {
@@ -358,7 +368,9 @@ impl Router {
             let holders: Vec<Member> = holders.iter().copied().filter(|&holder| holder != source).collect();
             let routed =
                 LaneFrame::Routed { source, number, holders, complete: self.members.is_complete(now) };
-            push(&self.members, source, lane, routed.encode());
+            if !push(&self.members, source, lane, routed.encode()) {
+                self.tally.answers_lost += 1;
+            }
         }
         let mut copies = 0;
         for &holder in holders.iter().filter(|&&holder| holder != source) {
@@ -370,7 +382,9 @@ impl Router {
             self.tally.refused += 1;
             if wants_receipt {
                 let answer = LaneFrame::Answer { source, number, holder, answer: Answer::Unknown };
-                push(&self.members, source, lane, answer.encode());
+                if !push(&self.members, source, lane, answer.encode()) {
+                    self.tally.answers_lost += 1;
+                }
             }
         }
         if copies == 0 {

@@ -234,6 +234,16 @@ fn an_edge_that_is_gone_will_not_answer() {
 }
 
 #[test]
+fn an_edge_may_be_gone_before_it_is_known_to_be_a_holder() {
+    let (mut world, alice, ticket) = sent_to_bob();
+    world.relay_says(ToEdge::Gone { member: THERE });
+    world.routed(ticket, &[THERE, FAR], true);
+    assert!(world.read(alice).is_empty());
+    world.answered(ticket, FAR, Answer::NotHere(edge("edge-3", 1)));
+    assert_eq!(world.read(alice), [error(2, 100)]);
+}
+
+#[test]
 fn what_is_said_twice_or_by_somebody_who_was_not_asked_does_not_count() {
     let (mut world, alice, ticket) = sent_to_bob();
     world.routed(ticket, &[THERE, FAR], true);

@@ -9,21 +9,14 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use node::outbox::{Drain, outbox};
-use proto::client::ClientId;
+use node::outbox::Drain;
 use proto::client::code::Disconnect;
-use proto::id::{Channel, EdgeId, Epoch, NodeName};
-use proto::limits::{CONTROL_BYTES_MAX, LANE_BYTES_MAX, LANES};
-use proto::link::{
-    Answer, CloseCode, HEARTBEAT_BYTES, Lane, LaneFrame, Member, PublicationFrame, ToEdge, ToRelay, lane_of,
-};
+use proto::id::{Channel, EdgeId, NodeName};
+use proto::limits::{CONTROL_BYTES_MAX, LANE_BYTES_MAX};
+use proto::link::{CloseCode, HEARTBEAT_BYTES, Lane, Member, ToRelay};
 
-use super::super::{
-    Action, ClientKey, Encoding, Event, Generation, Hub, HubConfig, LinkOutboxes, LookUpFailed,
-    OUTBOX_BYTES_MAX, Opened, Tally, Ticket,
-};
+use super::super::{Action, ClientKey, Event, Generation, Hub, HubConfig, Tally, Ticket};
 use crate::token;
-pub(super) use relay::Sent;
 pub(super) use words::*;
 
 /// What the wall clock shows when a script begins.

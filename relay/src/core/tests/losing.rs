@@ -35,6 +35,16 @@ fn an_edge_that_is_silent_for_3_3_s_is_closed_and_reaped_at_once() {
 }
 
 #[test]
+fn a_link_that_says_no_hello_is_closed_after_3_3_s_however_much_it_pings() {
+    let mut world = World::linked([]).0;
+    let mute = world.open("a");
+    world.wait_pinging(ms(3_299), &[mute]);
+    world.does(&[]);
+    world.wait(ms(1));
+    world.does(&[closed(mute, CloseCode::Silent, "no hello for 3.3 s")]);
+}
+
+#[test]
 fn words_and_publications_are_no_heartbeat() {
     let (mut world, [a]) = World::linked(["a"]);
     for _ in 0..3 {

@@ -5,7 +5,9 @@ use node::outbox::outbox;
 use proto::client::ClientId;
 use proto::client::code::Disconnect;
 
-use super::*;
+use super::super::super::{ClientKey, Encoding, Event, OUTBOX_BYTES_MAX, Opened};
+use super::words::{connect, subscribe, token_of};
+use super::{PATIENCE, World};
 
 impl World {
     pub(crate) fn open(&mut self) -> ClientKey {

@@ -2,12 +2,15 @@
 
 use bytes::Bytes;
 use node::outbox::outbox;
-use proto::id::Epoch;
+use proto::id::{Channel, EdgeId, Epoch};
 use proto::limits::LANES;
-use proto::link::{Answer, HEARTBEAT_BYTES, LaneFrame, PublicationFrame, ToEdge, lane_of};
+use proto::link::{
+    Answer, CloseCode, HEARTBEAT_BYTES, Lane, LaneFrame, Member, PublicationFrame, ToEdge, ToRelay, lane_of,
+};
 
-use super::super::super::{LinkOutboxes, LookUpFailed};
-use super::*;
+use super::super::super::{Event, Generation, LinkOutboxes, LookUpFailed, Ticket};
+use super::words::{channel, publication_of_zoe};
+use super::{EPOCH, Relay, THIS, World};
 
 /// A publication on its way to the relay, as a script looks at it.
 #[derive(Debug, Clone, PartialEq, Eq)]
