@@ -60,16 +60,19 @@ impl Uplink {
         let mut last_reason = String::new();
         while !*stop.borrow() {
             generation += 1;
-            let since = Instant::now();
-            let reason = match self.open(Generation(generation)).await {
-                Ok(serving) => serving.run(Generation(generation), &self.inputs).await,
-                Err(error) => error.to_string(),
+            let (reason, has_lived) = match self.open(Generation(generation)).await {
+                Ok(serving) => {
+                    let since = Instant::now();
+                    let reason = serving.run(Generation(generation), &self.inputs).await;
+                    (reason, since.elapsed() >= BACK_OFF_MAX)
+                }
+                Err(error) => (error.to_string(), false),
             };
             if *stop.borrow() {
                 break;
             }
             // A relay that does not want this edge says so only after the handshake.
-            if since.elapsed() >= BACK_OFF_MAX {
+            if has_lived {
                 failures = 0;
                 last_reason.clear();
             }

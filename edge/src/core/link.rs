@@ -24,6 +24,7 @@ const ECHO_MISSING_MAX: Duration = Duration::from_secs(3);
 pub(super) struct Link {
     pub(super) generation: Generation,
     outboxes: LinkOutboxes,
+    opened: Instant,
     last_echo: Instant,
     next_ping: Instant,
     last_join: u32,
@@ -46,6 +47,7 @@ impl Link {
         Self {
             generation,
             outboxes,
+            opened: now,
             last_echo: now,
             next_ping: now,
             last_join: 0,
@@ -55,7 +57,12 @@ impl Link {
     }
 
     pub(super) fn next_due(&self) -> Instant {
-        self.next_ping.min(self.last_echo + ECHO_MISSING_MAX)
+        let welcome = self.welcome.is_none().then_some(self.opened + ECHO_MISSING_MAX);
+        welcome
+            .into_iter()
+            .chain([self.next_ping, self.last_echo + ECHO_MISSING_MAX])
+            .min()
+            .unwrap_or(self.next_ping)
     }
 }
 
@@ -271,6 +278,9 @@ impl Hub {
         let Some(link) = &self.link else { return };
         if now >= link.last_echo + ECHO_MISSING_MAX {
             return self.drop_link(CloseCode::Silent, "the relay's echo is missing for 3 s".to_owned());
+        }
+        if link.welcome.is_none() && now >= link.opened + ECHO_MISSING_MAX {
+            return self.drop_link(CloseCode::Silent, "the relay's welcome is missing for 3 s".to_owned());
         }
         if now >= link.next_ping {
             self.beat(now);

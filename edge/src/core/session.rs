@@ -72,7 +72,7 @@ pub(super) enum Subscription {
     Active,
 }
 
-/// Frames that must wait behind a reply, bounded like the outbox.
+/// Frames that must wait behind a reply; all of a client's together are bounded like its outbox.
 #[derive(Debug, Default)]
 pub(super) struct Parked {
     frames: Vec<Bytes>,
@@ -80,13 +80,9 @@ pub(super) struct Parked {
 }
 
 impl Parked {
-    pub(super) fn push(&mut self, frame: Bytes) -> Result<(), Full> {
-        if self.bytes + frame.len() > OUTBOX_BYTES_MAX {
-            return Err(Full);
-        }
+    fn push(&mut self, frame: Bytes) {
         self.bytes += frame.len();
         self.frames.push(frame);
-        Ok(())
     }
 
     pub(super) fn into_frames(self) -> Vec<Bytes> {
@@ -105,21 +101,43 @@ pub(super) struct Heart {
 impl Session {
     /// Queues `frame`, behind the connect reply if that is not out yet.
     pub(super) fn emit(&mut self, frame: Bytes) -> Result<(), Full> {
-        match &mut self.phase {
-            Phase::Live(login) => match &mut login.greeting {
-                Some(greeting) => greeting.parked.push(frame),
-                None => self.outbox.push(frame),
-            },
-            Phase::New { .. } | Phase::Refused { .. } => self.outbox.push(frame),
+        if self.greeting().is_none() {
+            return self.outbox.push(frame);
         }
+        self.check_room_to_park(&frame)?;
+        if let Phase::Live(login) = &mut self.phase
+            && let Some(greeting) = &mut login.greeting
+        {
+            greeting.parked.push(frame);
+        }
+        Ok(())
     }
 
     /// Queues a publication of `channel` behind the subscribe reply that is not out yet.
     pub(super) fn park(&mut self, channel: &str, frame: Bytes) -> Result<(), Full> {
-        match self.channels.get_mut(channel) {
-            Some(Subscription::Pending { parked, .. }) => parked.push(frame),
-            Some(Subscription::Server | Subscription::Active) | None => self.emit(frame),
+        if !matches!(self.channels.get(channel), Some(Subscription::Pending { .. })) {
+            return self.emit(frame);
         }
+        self.check_room_to_park(&frame)?;
+        if let Some(Subscription::Pending { parked, .. }) = self.channels.get_mut(channel) {
+            parked.push(frame);
+        }
+        Ok(())
+    }
+
+    /// Walks over all channels, but only for a client that waits.
+    fn check_room_to_park(&self, frame: &Bytes) -> Result<(), Full> {
+        let greeting = self.greeting().map(|greeting| &greeting.parked);
+        let pending = self.channels.values().filter_map(|subscription| match subscription {
+            Subscription::Pending { parked, .. } => Some(parked),
+            Subscription::Server | Subscription::Active => None,
+        });
+        let parked_bytes: usize = pending.chain(greeting).map(|parked| parked.bytes).sum();
+        if parked_bytes + frame.len() > OUTBOX_BYTES_MAX { Err(Full) } else { Ok(()) }
+    }
+
+    fn greeting(&self) -> Option<&Greeting> {
+        self.login()?.greeting.as_ref()
     }
 
     /// The first ping comes a whole interval later than it would have at the opening, at most.

@@ -248,6 +248,21 @@ fn what_is_parked_is_bounded_like_an_outbox() {
 }
 
 #[test]
+fn what_is_parked_for_one_client_is_bounded_in_all_its_channels_together() {
+    let mut world = World::linked();
+    let (alice, bob) = (world.log_in("alice"), world.log_in("bob"));
+    let overhead = push("room-0", "", "bob", bob).len();
+    let filler = format!(r#""{}""#, "x".repeat(OUTBOX_BYTES_MAX / 8 - overhead - 2));
+    for n in 0..8 {
+        world.send(alice, &subscribe(2, &format!("room-{n}")));
+        world.send(bob, &publish(2, &format!("room-{n}"), &filler));
+    }
+    assert_eq!(world.ended(alice), None);
+    world.send(bob, &publish(2, "room-3", "1"));
+    assert_eq!(world.ended(alice), Some(3008));
+}
+
+#[test]
 fn what_waits_for_the_connect_reply_is_bounded_too() {
     let mut world = World::linked();
     let alice = world.connect("alice");
