@@ -158,8 +158,9 @@ async fn read_lane<F: Future<Output = ()>>(
     }
 }
 
+/// A stream of a link lives as long as the link: one that ends before is as wrong as a frame that is none.
 fn ended(connection: &Connection, error: &FrameError, stream: &str) {
-    if let FrameError::Decode(error) = error {
+    if connection.close_reason().is_none() {
         close_for(connection, CloseCode::BadFrame, &format!("{stream}: {error}"));
     }
 }
@@ -175,11 +176,14 @@ struct FrameReader {
     frames: Frames,
 }
 
+#[derive(Debug, thiserror::Error)]
 enum FrameError {
     /// The stream or its link ended.
+    #[error("the stream ended")]
     Ended,
     /// What came is no frame.
-    Decode(DecodeError),
+    #[error(transparent)]
+    Decode(#[from] DecodeError),
 }
 
 impl FrameReader {
@@ -222,6 +226,9 @@ pub enum OpenError {
     /// A stream said what no stream is.
     #[error("a stream of unknown kind {0}")]
     UnknownStream(u8),
+    /// There is one stream of each kind.
+    #[error("a second stream of kind {0}")]
+    SecondStream(u8),
     /// A stream could not be written.
     #[error("a stream broke: {0}")]
     Write(#[from] WriteError),

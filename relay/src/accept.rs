@@ -25,7 +25,7 @@ const OPENING_LINKS_MAX: usize = 256;
 pub(crate) async fn accept(
     endpoint: Endpoint,
     inputs: mpsc::Sender<Input>,
-    pings: mpsc::Sender<Event>,
+    pings: mpsc::Sender<Input>,
     metrics: Arc<Metrics>,
 ) {
     let opening = Arc::new(tokio::sync::Semaphore::new(OPENING_LINKS_MAX));
@@ -75,7 +75,7 @@ async fn open(
     incoming: Incoming,
     link: LinkKey,
     inputs: &mpsc::Sender<Input>,
-    pings: mpsc::Sender<Event>,
+    pings: mpsc::Sender<Input>,
 ) -> Result<Serving, OpenError> {
     let connection = timeout(OPENING_MAX, incoming).await.map_err(|_| OpenError::Slow("the handshake"))??;
     serve(&connection, link, inputs, pings).await.inspect_err(|error| {
@@ -88,7 +88,7 @@ async fn serve(
     connection: &Connection,
     link: LinkKey,
     inputs: &mpsc::Sender<Input>,
-    pings: mpsc::Sender<Event>,
+    pings: mpsc::Sender<Input>,
 ) -> Result<Serving, OpenError> {
     let certificate = peer_name(connection)?;
     let opened = timeout(OPENING_MAX, streams(connection)).await;
@@ -97,7 +97,8 @@ async fn serve(
     let outboxes = write_link(connection, heartbeat.0, control.0, &mut tasks).await?;
     let (admit, admitted) = oneshot::channel();
     let opened = Input::LinkOpened { link, certificate, outboxes, connection: connection.clone(), admit };
-    inputs.send(opened).await.map_err(|_| OpenError::Stopping)?;
+    // Before all else, so that no ping of this link can come earlier.
+    pings.send(opened).await.map_err(|_| OpenError::Stopping)?;
     let ingress = Ingress { link, inputs: inputs.clone(), pings };
     ingress.spawn(connection, heartbeat.1, control.1, admitted, &mut tasks);
     Ok(Serving { connection: connection.clone(), tasks })
@@ -125,7 +126,9 @@ async fn streams(connection: &Connection) -> Result<(Bidirectional, Bidirectiona
             other => return Err(OpenError::UnknownStream(other)),
         };
         send.set_priority(priority)?;
-        *slot = Some((send, receive));
+        if slot.replace((send, receive)).is_some() {
+            return Err(OpenError::SecondStream(kind[0]));
+        }
         match (heartbeat, control) {
             (Some(heartbeat), Some(control)) => return Ok((heartbeat, control)),
             missing => (heartbeat, control) = missing,

@@ -46,7 +46,8 @@ pub(crate) struct EventLoop {
     pub(crate) router: Router,
     pub(crate) store: Store,
     pub(crate) inputs: mpsc::Receiver<Input>,
-    pub(crate) pings: mpsc::Receiver<Event>,
+    /// New links and their pings: taken before everything else.
+    pub(crate) pings: mpsc::Receiver<Input>,
     /// For answers of the store.
     pub(crate) answers: mpsc::Sender<Input>,
     pub(crate) metrics: Arc<Metrics>,
@@ -65,7 +66,7 @@ impl EventLoop {
             let wake = self.router.poll_timeout().map_or(next_tick, |due| due.min(next_tick));
             tokio::select! {
                 biased;
-                Some(ping) = self.pings.recv() => self.router.handle(Instant::now(), ping),
+                Some(input) = self.pings.recv() => batch.push(input),
                 _ = self.inputs.recv_many(&mut batch, BATCH) => {}
                 () = sleep_until(wake.into()) => {}
                 _ = self.stop.wait_for(|stop| *stop) => break,

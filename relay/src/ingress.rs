@@ -17,7 +17,7 @@ pub(crate) struct Ingress {
     pub(crate) link: LinkKey,
     pub(crate) inputs: mpsc::Sender<Input>,
     /// Heartbeats pass everything else.
-    pub(crate) pings: mpsc::Sender<Event>,
+    pub(crate) pings: mpsc::Sender<Input>,
 }
 
 impl Ingress {
@@ -33,7 +33,7 @@ impl Ingress {
         let Self { link, inputs, pings } = self;
         tasks.spawn(read_heartbeat(heartbeat, async move |ping| {
             // This, like all hand-overs, fails only while the process ends.
-            let _ = pings.send(Event::Ping { link, ping }).await;
+            let _ = pings.send(Input::Event(Event::Ping { link, ping })).await;
         }));
         let control_inputs = inputs.clone();
         tasks.spawn(read_control(connection.clone(), control, ToRelay::decode, async move |frame| {
