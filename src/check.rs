@@ -9,7 +9,7 @@ use node::exit::Exit;
 
 /// Checks a configuration file of an edge or a relay
 #[derive(Debug, Parser)]
-#[command(name = "causeway check", version)]
+#[command(name = "causeway check", bin_name = "causeway check", version)]
 struct Settings {
     /// The TOML file
     file: PathBuf,

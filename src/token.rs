@@ -9,7 +9,7 @@ use proto::id::UserId;
 
 /// Prints a connection token (JWT, HS256) for a user
 #[derive(Debug, Parser)]
-#[command(name = "causeway token", version)]
+#[command(name = "causeway token", bin_name = "causeway token", version)]
 struct Settings {
     /// Whose: 1 to 200 bytes, no comma, no #
     #[arg(long, value_name = "USER", value_parser = |user: &str| UserId::parse(user))]
@@ -35,7 +35,10 @@ pub(crate) fn run(args: Vec<OsString>) -> Exit {
     };
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     let expires = settings.expires.map(|expires| now.saturating_add(expires).as_secs());
-    let secret = settings.secret.as_deref().unwrap_or(crate::dev::SECRET);
+    let secret = settings.secret.as_deref().unwrap_or_else(|| {
+        eprintln!("signed with the secret of `causeway dev`; give another with --secret");
+        crate::dev::SECRET
+    });
     println!("{}", edge::token::mint(secret, &settings.user, expires));
     Exit::Success
 }

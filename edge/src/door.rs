@@ -13,6 +13,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use node::outbox::{Drain, outbox};
+use node::process::RunError;
 use proto::client::ClientId;
 use proto::client::code::Disconnect;
 use tokio::net::{TcpListener, TcpStream};
@@ -77,11 +78,11 @@ pub(crate) async fn accept(
     listener: TcpListener,
     mut stop: watch::Receiver<bool>,
     serve: impl Fn(TcpStream),
-) {
+) -> Result<(), RunError> {
     loop {
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,
-            _ = stop.wait_for(|stop| *stop) => return,
+            _ = stop.wait_for(|stop| *stop) => return Ok(()),
         };
         match accepted {
             Ok((stream, _)) => {

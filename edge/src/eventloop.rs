@@ -77,7 +77,10 @@ impl EventLoop {
             let now = Instant::now();
             if let Some(echo) = echo {
                 self.hub.handle(now, echo);
-                self.metrics.rtt(Duration::from_nanos(self.hub.tally().rtt_nanos).as_secs_f64());
+                // Zero: the echo of a link that has ended.
+                if let nanos @ 1.. = self.hub.tally().rtt_nanos {
+                    self.metrics.rtt(Duration::from_nanos(nanos).as_secs_f64());
+                }
             }
             for input in batch.drain(..) {
                 self.input(now, input);

@@ -203,7 +203,7 @@ impl Edge {
 /// Any long-lived task that ends before it was told to ends the edge.
 async fn supervise(
     eventloop: EventLoop,
-    mut tasks: JoinSet<()>,
+    mut tasks: JoinSet<Result<(), RunError>>,
     stop: &watch::Receiver<bool>,
 ) -> Result<(), RunError> {
     let running = eventloop.run();
@@ -212,7 +212,9 @@ async fn supervise(
         tokio::select! {
             () = &mut running => return Ok(()),
             Some(ended) = tasks.join_next() => {
-                if ended.is_err() || !*stop.borrow() {
+                let end = ended.map_err(|_| RunError::TaskEnded("door or link"))?;
+                end?;
+                if !*stop.borrow() {
                     return Err(RunError::TaskEnded("door or link"));
                 }
             }

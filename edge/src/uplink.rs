@@ -5,14 +5,16 @@ use std::time::Duration;
 
 use certs::link::Identity;
 use proto::id::NodeName;
-use proto::link::{STREAM_CONTROL, STREAM_HEARTBEAT};
+use proto::link::{CloseCode, STREAM_CONTROL, STREAM_HEARTBEAT};
 use quinn::crypto::rustls::QuicClientConfig;
-use quinn::{ClientConfig, Connection, Endpoint, RecvStream, SendStream};
+use quinn::{ClientConfig, Connection, ConnectionError, Endpoint, RecvStream, SendStream};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout};
 
 use node::link::{OPENING_MAX, OpenError, PRIORITY_CONTROL, PRIORITY_HEARTBEAT, describe, write_link};
+
+use node::process::RunError;
 
 use crate::core::{Event, Generation};
 use crate::downlink::Downlink;
@@ -55,7 +57,10 @@ impl Uplink {
     }
 
     /// Keeps a link until `stop` becomes true. Says once, not at each try, that there is none.
-    pub(crate) async fn run(self, mut stop: watch::Receiver<bool>) {
+    ///
+    /// # Errors
+    /// A newer edge of this name is linked.
+    pub(crate) async fn run(self, mut stop: watch::Receiver<bool>) -> Result<(), RunError> {
         let (mut generation, mut failures) = (0, 0);
         let mut last_reason = String::new();
         while !*stop.borrow() {
@@ -63,8 +68,11 @@ impl Uplink {
             let (reason, has_lived) = match self.open(Generation(generation)).await {
                 Ok(serving) => {
                     let since = Instant::now();
-                    let reason = serving.run(Generation(generation), &self.inputs).await;
-                    (reason, since.elapsed() >= BACK_OFF_MAX)
+                    let why = serving.run(Generation(generation), &self.inputs).await;
+                    if is_superseded(&why) {
+                        return Err(RunError::Superseded(self.edge));
+                    }
+                    (describe(&why), since.elapsed() >= BACK_OFF_MAX)
                 }
                 Err(error) => (error.to_string(), false),
             };
@@ -87,6 +95,7 @@ impl Uplink {
             failures += 1;
         }
         let _ = timeout(Duration::from_secs(1), self.endpoint.wait_idle()).await;
+        Ok(())
     }
 
     async fn open(&self, generation: Generation) -> Result<Serving, OpenError> {
@@ -105,10 +114,16 @@ impl Uplink {
 
     async fn connect(&self) -> Result<Connection, OpenError> {
         let unresolved = |error| OpenError::Unresolved(self.relay.clone(), error);
-        let mut addresses = tokio::net::lookup_host(&self.relay).await.map_err(unresolved)?;
-        let address = addresses.next().ok_or_else(|| unresolved(std::io::ErrorKind::NotFound.into()))?;
-        let address = mapped(address, &self.endpoint);
-        Ok(self.endpoint.connect_with(self.tls.clone(), address, SERVER_NAME)?.await?)
+        let addresses = tokio::net::lookup_host(&self.relay).await.map_err(unresolved)?;
+        let mut last_error = unresolved(std::io::ErrorKind::NotFound.into());
+        for address in addresses {
+            let address = mapped(address, &self.endpoint);
+            match self.endpoint.connect_with(self.tls.clone(), address, SERVER_NAME)?.await {
+                Ok(connection) => return Ok(connection),
+                Err(error) => last_error = error.into(),
+            }
+        }
+        Err(last_error)
     }
 }
 
@@ -120,13 +135,18 @@ struct Serving {
 
 impl Serving {
     /// Waits for the link's end and answers why it ended.
-    async fn run(mut self, generation: Generation, inputs: &mpsc::Sender<Input>) -> String {
+    async fn run(mut self, generation: Generation, inputs: &mpsc::Sender<Input>) -> ConnectionError {
         let why = self.connection.closed().await;
         self.tasks.shutdown().await;
         // It fails only while the process ends.
         let _ = inputs.send(Input::Event(Event::LinkClosed { generation })).await;
-        describe(&why)
+        why
     }
+}
+
+fn is_superseded(why: &ConnectionError) -> bool {
+    matches!(why, ConnectionError::ApplicationClosed(close)
+        if CloseCode::from_number(close.error_code.into_inner()) == Some(CloseCode::Superseded))
 }
 
 async fn stream(

@@ -3,6 +3,7 @@
 use std::fmt::Display;
 
 use clap::Parser;
+use proto::id::NodeName;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
@@ -20,6 +21,11 @@ pub enum RunError {
     /// The operating system refused something else.
     #[error("a listener failed: {0}")]
     Io(#[from] std::io::Error),
+    /// The relay holds a link of a newer edge with this one's name.
+    #[error(
+        "another edge of the name {0} has started since; this one gives way. Every edge needs a --name of its own"
+    )]
+    Superseded(NodeName),
     /// A task that must not end did; the process cannot go on.
     #[error("the {0} task ended unexpectedly")]
     TaskEnded(&'static str),
@@ -88,7 +94,7 @@ pub fn runtime() -> std::io::Result<tokio::runtime::Runtime> {
 }
 
 fn failed(error: &impl Display) -> Exit {
-    eprintln!("error: {error}");
+    eprintln!("error: {error:#}");
     Exit::Failed
 }
 

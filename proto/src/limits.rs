@@ -27,9 +27,10 @@ pub const LANES: usize = 16;
 /// Bytes that may wait in one lane. It holds seven of the largest frames, 16 of them bound a link to 16 MiB.
 pub const LANE_BYTES_MAX: usize = 1 << 20;
 
-/// Bytes that may wait in a control stream: what 500 clients with 128 channels of 50 bytes join at once, twice over.
-/// An edge that cannot queue a join has lost its state, so the link ends when this is full.
-pub const CONTROL_BYTES_MAX: usize = 16 << 20;
+/// Bytes that may wait in a control stream: what 500 clients with 129 channels of the longest names join at once is
+/// 17 MB, and three times that leaves room for edges of more clients. Where it is full the link ends, since control frames
+/// carry state.
+pub const CONTROL_BYTES_MAX: usize = 64 << 20;
 
 const _: () = assert!(USER_BYTES_MAX < CHANNEL_BYTES_MAX);
 const _: () = assert!(LANE_BYTES_MAX >= 4 * LINK_FRAME_BYTES_MAX);

@@ -57,7 +57,7 @@ pub fn lane_of(channel: &str) -> Lane {
 /// What an edge says on the control stream.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ToRelay {
-    /// First of all, and again when it was told that its lease ended.
+    /// First of all, once a link.
     Hello {
         /// Must be the name of its certificate.
         name: NodeName,

@@ -178,6 +178,8 @@ impl Hub {
     pub(super) fn arm(&mut self, client: ClientKey) {
         let Some(session) = self.sessions.get_mut(&client) else { return };
         let Some(due) = session.due() else { return };
+        // A far one is looked at again and again, so that no timer outlives its client for long.
+        let due = due.min(self.clock.0 + ARMED_AHEAD_MAX);
         if session.armed.is_none_or(|armed| due < armed) {
             session.armed = Some(due);
             self.timers.push(Reverse((due, client)));
@@ -287,3 +289,6 @@ impl Hub {
         self.say_goodbye();
     }
 }
+
+/// Timers are armed this far ahead at most.
+const ARMED_AHEAD_MAX: Duration = Duration::from_secs(3_600);

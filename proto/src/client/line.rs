@@ -4,13 +4,12 @@
 //! Text is a JSON string on every other door, and any other JSON value is shown as it is. Nothing that somebody else
 //! wrote reaches a terminal with control characters in it.
 
-use std::fmt::Write as _;
-
 use bytes::Bytes;
 
 use super::code::{Disconnect, ErrorCode};
 use super::{DirectMessage, Publication, Reply, Request, Subscribe, json};
 use crate::id::{Channel, ChannelKind, UserId};
+use crate::limits::CLIENT_FRAME_BYTES_MAX;
 
 /// What a line asks for.
 #[derive(Debug, Clone, PartialEq)]
@@ -43,7 +42,7 @@ pub fn parse(line: &[u8]) -> Line {
         "quit" => Line::Quit,
         "login" if !rest.is_empty() => Line::Login(rest.to_owned()),
         "send" if !text.is_empty() => {
-            let data = json_string(text);
+            let Some(data) = payload(text) else { return TOO_LONG };
             Line::Request(Request::Direct(UserId::parse(first).ok().map(|to| DirectMessage { to, data })))
         }
         "join" if !rest.is_empty() => Line::Request(Request::Subscribe(Box::new(Subscribe {
@@ -53,11 +52,14 @@ pub fn parse(line: &[u8]) -> Line {
             is_map: false,
         }))),
         "leave" if !rest.is_empty() => Line::Request(Request::Unsubscribe { channel: channel() }),
-        "say" if !text.is_empty() => Line::Request(Request::Publish {
-            channel: Channel::parse(first),
-            data: Some(json_string(text)),
-            is_map: false,
-        }),
+        "say" if !text.is_empty() => {
+            let Some(data) = payload(text) else { return TOO_LONG };
+            Line::Request(Request::Publish {
+                channel: Channel::parse(first),
+                data: Some(data),
+                is_map: false,
+            })
+        }
         "who" if !rest.is_empty() => Line::Request(Request::Presence { channel: channel() }),
         "login" | "send" | "join" | "leave" | "say" | "who" => Line::Invalid("something is missing"),
         _ => Line::Invalid("no such command"),
@@ -102,9 +104,11 @@ pub fn publication(channel: &str, publication: Publication<'_>) -> Bytes {
     if channel.starts_with('#') {
         out.push_str("msg ");
     } else {
-        let _ = write!(out, "pub {channel} ");
+        out.push_str("pub ");
+        push_word(&mut out, channel);
+        out.push(' ');
     }
-    out.push_str(&from);
+    push_word(&mut out, &from);
     out.push(' ');
     match serde_json::from_slice::<String>(publication.data) {
         Ok(text) => push_printable(&mut out, &text),
@@ -112,6 +116,11 @@ pub fn publication(channel: &str, publication: Publication<'_>) -> Bytes {
     }
     out.push('\n');
     out.into()
+}
+
+/// Names may have spaces, which would end the word: they are shown, or a name could pass for another and a text.
+fn push_word(out: &mut String, name: &str) {
+    out.extend(name.chars().map(|c| if c.is_whitespace() { '\u{2423}' } else { c }));
 }
 
 /// Line breaks and tabs become spaces; other control characters, which could drive a terminal, U+FFFD.
@@ -128,9 +137,13 @@ fn split(text: &str) -> (&str, &str) {
     (head, rest.trim_start())
 }
 
-fn json_string(text: &str) -> Bytes {
-    serde_json::to_string(text).expect("a string is always JSON").into()
+/// The text as a JSON string, unless escapes have made it larger than any other door would let in.
+fn payload(text: &str) -> Option<Bytes> {
+    let json = serde_json::to_string(text).expect("a string is always JSON");
+    (json.len() <= CLIENT_FRAME_BYTES_MAX).then(|| json.into())
 }
+
+const TOO_LONG: Line = Line::Invalid("the text is too long");
 
 #[cfg(test)]
 mod tests {
@@ -181,6 +194,21 @@ mod tests {
         assert_eq!(reply(&Reply::Delivered(0)), "ok delivered 0 (offline)\n");
         assert_eq!(reply(&Reply::Error(ErrorCode::NotAvailable)), "err 108 not available\n");
         assert_eq!(disconnect(Disconnect::Shutdown), "err 3001 shutdown\n");
+    }
+
+    #[test]
+    fn a_text_is_no_longer_than_a_frame_of_another_door_however_it_is_escaped() {
+        let line = |text: &str| parse(format!("send bob {text}").as_bytes());
+        assert!(matches!(line(&"x".repeat(CLIENT_FRAME_BYTES_MAX - 2)), Line::Request(_)));
+        assert_eq!(line(&"x".repeat(CLIENT_FRAME_BYTES_MAX - 1)), TOO_LONG);
+        assert_eq!(line(&"\u{1}".repeat(CLIENT_FRAME_BYTES_MAX / 6 + 1)), TOO_LONG);
+    }
+
+    #[test]
+    fn nobody_passes_for_another_by_a_space_in_his_name() {
+        let info = br#"{"user":"bob hi"}"#;
+        let shown = publication("two words", Publication { data: b"\"x\"", info });
+        assert_eq!(shown, "pub two\u{2423}words bob\u{2423}hi x\n");
     }
 
     #[test]

@@ -154,8 +154,15 @@ impl Router {
             return self.close(link, CloseCode::WrongName, reason);
         }
         let outboxes = known.outboxes.clone();
-        if let Some(older) = self.members.named(name) {
-            self.end_older(older, had);
+        if let Some(linked) = self.members.named(name) {
+            if self.is_newer(linked, had) {
+                return self.close(
+                    link,
+                    CloseCode::Superseded,
+                    "a newer edge of this name is linked".to_owned(),
+                );
+            }
+            self.end_older(linked, had);
         }
         let (read_at, unix) = self.clock;
         let unix = unix + now.saturating_duration_since(read_at);
@@ -171,6 +178,11 @@ impl Router {
         self.actions.push_back(Action::Admit { link, edge: edge.clone() });
         self.actions.push_back(Action::GrantLease { edge });
         self.say(member, &welcome);
+    }
+
+    /// Whether the linked edge is a later life than the one that says hello: who had a lease before is the older process.
+    fn is_newer(&self, linked: Member, had: Option<Epoch>) -> bool {
+        self.members.get(linked).is_some_and(|linked| had.is_some_and(|had| had < linked.edge.epoch))
     }
 
     /// Ends the link that an edge of this name already has: its own old one, or that of an older process.
