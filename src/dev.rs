@@ -12,7 +12,7 @@ use certs::link::Identity;
 use certs::mint::Authority;
 use certs::{Role, Roles};
 use clap::Parser;
-use edge::{Address, Edge};
+use edge::{Address, Edge, Origins};
 use node::admin::Readiness;
 use node::config::{Common, Loaded, Origin};
 use node::exit::Exit;
@@ -178,7 +178,7 @@ fn bind_edge(
         token_hmac_secret: Some(SECRET.to_owned()),
         is_dev: true,
         max_clients: settings.max_clients as usize,
-        allowed_origins: ["localhost", "127.0.0.1", "[::1]"].map(str::to_owned).to_vec(),
+        origins: Origins::Hosts(["localhost", "127.0.0.1", "[::1]"].map(str::to_owned).to_vec()),
         ping_interval: Duration::from_secs(25),
         pong_timeout: Duration::from_secs(8),
     })?)

@@ -12,8 +12,10 @@ fn main() -> Exit {
     let mut args: Vec<OsString> = std::env::args_os().collect();
     let command =
         args.get(1).and_then(|arg| arg.to_str()).filter(|arg| !arg.starts_with('-')).map(str::to_owned);
-    if command.is_some() {
+    if let Some(command) = &command {
         args.remove(1);
+        // What clap calls the program in a usage line.
+        args[0] = format!("causeway {command}").into();
     }
     match command.as_deref() {
         None | Some("dev") => dev::run(args),

@@ -10,7 +10,7 @@ use node::identity::IdentityFlags;
 use proto::id::NodeName;
 
 use crate::door::http::origin_host;
-use crate::{Address, Config, Link};
+use crate::{Address, Config, Link, Origins};
 
 /// One edge: holds clients over WebSocket, and links to a relay for everybody who is elsewhere
 #[derive(Debug, Clone, Parser)]
@@ -44,7 +44,8 @@ pub struct Settings {
     #[arg(long, value_name = "N", default_value_t = 500, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     pub max_clients: u32,
 
-    /// Lets in pages of this origin, such as https://example.org; repeatable [default: the host that the page asks]
+    /// Lets in pages of exactly this origin, such as https://example.org; repeatable [default: any port of the host that
+    /// the page asks]
     #[arg(long, value_name = "ORIGIN")]
     pub allow_origin: Vec<String>,
 
@@ -83,7 +84,7 @@ pub fn check(loaded: &Loaded<Settings>) -> Result<Config, ConfigError> {
         token_hmac_secret: settings.token_hmac_secret.as_ref().map(|secret| secret.expose().to_owned()),
         is_dev: false,
         max_clients: settings.max_clients as usize,
-        allowed_origins: allowed_origins(loaded)?,
+        origins: origins(loaded)?,
         ping_interval: settings.ping_interval,
         pong_timeout: settings.pong_timeout,
     })
@@ -125,12 +126,13 @@ fn link(loaded: &Loaded<Settings>, name: &NodeName) -> Result<Option<Link>, Conf
     Ok(Some(Link { relay: relay.clone(), identity }))
 }
 
-fn allowed_origins(loaded: &Loaded<Settings>) -> Result<Vec<String>, ConfigError> {
-    let host = |origin: &String| {
-        let host = origin_host(origin).map(str::to_owned);
-        host.ok_or_else(|| {
-            loaded.refuse("allow_origin", &format!("{origin:?} is not like https://example.org"))
-        })
-    };
-    loaded.settings.allow_origin.iter().map(host).collect()
+fn origins(loaded: &Loaded<Settings>) -> Result<Origins, ConfigError> {
+    let allowed = &loaded.settings.allow_origin;
+    match allowed.iter().find(|origin| origin_host(origin).is_none()) {
+        Some(wrong) => {
+            Err(loaded.refuse("allow_origin", &format!("{wrong:?} is not like https://example.org")))
+        }
+        None if allowed.is_empty() => Ok(Origins::OwnHost),
+        None => Ok(Origins::Exactly(allowed.clone())),
+    }
 }

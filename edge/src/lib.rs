@@ -63,12 +63,23 @@ pub struct Config {
     pub is_dev: bool,
     /// Connections that are let in at most.
     pub max_clients: usize,
-    /// Hosts of the origins that pages may come from; none: the host that the page itself asked.
-    pub allowed_origins: Vec<String>,
+    /// Which pages may connect.
+    pub origins: Origins,
     /// Time between pings.
     pub ping_interval: Duration,
     /// How long a pong may take; below `ping_interval`.
     pub pong_timeout: Duration,
+}
+
+/// Where pages may come from. Requests without an origin come from no page, and pass.
+#[derive(Debug, Clone)]
+pub enum Origins {
+    /// From the host that they ask, any port.
+    OwnHost,
+    /// From these hosts, any scheme and port.
+    Hosts(Vec<String>),
+    /// From these origins: scheme, host, and port where it is not the scheme's own.
+    Exactly(Vec<String>),
 }
 
 /// A listener's address, and the flag that changes it.
@@ -185,7 +196,7 @@ impl Edge {
             link_excused_until: None,
         };
         let mut tasks = JoinSet::new();
-        let door = Http::new(hall.clone(), config.allowed_origins.into());
+        let door = Http::new(hall.clone(), config.origins);
         let listener = TcpListener::from_std(http)?;
         tasks.spawn(door::accept(listener, stop.clone(), move |stream| door.serve(stream)));
         if let Some(line) = line {

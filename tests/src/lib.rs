@@ -1,1 +1,3 @@
 //! The cluster under test.
+
+pub mod link_world;

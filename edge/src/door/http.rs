@@ -17,6 +17,7 @@ use tokio::sync::Semaphore;
 use tokio_tungstenite::tungstenite::handshake::server::create_response_with_body;
 
 use super::{Hall, websocket};
+use crate::Origins;
 use crate::metrics::{Door, Refusal};
 use crate::token;
 use crate::uplink::chance;
@@ -40,16 +41,15 @@ const RETRY_SECONDS: (f64, f64) = (2.0, 10.0);
 #[derive(Debug, Clone)]
 pub(crate) struct Http {
     pub(crate) hall: Hall,
-    /// Hosts of the origins that pages may come from; none: the host that the page itself asked.
-    pub(crate) allowed_origins: Arc<[String]>,
+    origins: Arc<Origins>,
     half_open: Arc<Semaphore>,
 }
 
 type Answer = Response<Full<Bytes>>;
 
 impl Http {
-    pub(crate) fn new(hall: Hall, allowed_origins: Arc<[String]>) -> Self {
-        Self { hall, allowed_origins, half_open: Arc::new(Semaphore::new(HALF_OPEN_MAX)) }
+    pub(crate) fn new(hall: Hall, origins: Origins) -> Self {
+        Self { hall, origins: Arc::new(origins), half_open: Arc::new(Semaphore::new(HALF_OPEN_MAX)) }
     }
 
     /// Serves one connection in a task of its own.
@@ -113,12 +113,9 @@ impl Http {
     /// Requests without `Origin` come from no page, and pass.
     fn origin_is_allowed(&self, request: &Request<Incoming>) -> bool {
         let Some(origin) = request.headers().get(ORIGIN) else { return true };
-        let Some(origin) = origin.to_str().ok().and_then(origin_host) else { return false };
-        if self.allowed_origins.is_empty() {
-            let host = request.headers().get(HOST).and_then(|host| host.to_str().ok()).map(without_port);
-            return host.is_some_and(|host| host.eq_ignore_ascii_case(origin));
-        }
-        self.allowed_origins.iter().any(|allowed| allowed.eq_ignore_ascii_case(origin))
+        let Ok(origin) = origin.to_str() else { return false };
+        let asked = request.headers().get(HOST).and_then(|host| host.to_str().ok());
+        self.origins.allow(origin, asked)
     }
 
     fn dev_token(&self, request: &Request<Incoming>) -> Answer {
@@ -157,6 +154,18 @@ fn text(status: StatusCode, body: impl Into<Bytes>) -> Answer {
     *answer.status_mut() = status;
     answer.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
     answer
+}
+
+impl Origins {
+    /// Whether a page of `origin` may connect that asked the host `asked`.
+    fn allow(&self, origin: &str, asked: Option<&str>) -> bool {
+        let Some(host) = origin_host(origin) else { return false };
+        match self {
+            Self::OwnHost => asked.is_some_and(|asked| without_port(asked).eq_ignore_ascii_case(host)),
+            Self::Hosts(hosts) => hosts.iter().any(|allowed| allowed.eq_ignore_ascii_case(host)),
+            Self::Exactly(origins) => origins.iter().any(|allowed| allowed.eq_ignore_ascii_case(origin)),
+        }
+    }
 }
 
 /// The host in an origin such as `https://example.org:8443`; `null` has none.
@@ -205,6 +214,22 @@ mod tests {
         for origin in ["null", "", "file://", "ftp://example.org", "http://a@b", "http://a/b"] {
             assert_eq!(origin_host(origin), None, "{origin}");
         }
+    }
+
+    #[test]
+    fn an_origin_is_allowed_by_what_the_operator_said() {
+        let own = Origins::OwnHost;
+        assert!(own.allow("https://example.org:8443", Some("EXAMPLE.org:8000")));
+        assert!(!own.allow("https://evil.org", Some("example.org")));
+        assert!(!own.allow("https://example.org", None));
+        let exactly = Origins::Exactly(vec!["https://example.org".to_owned()]);
+        assert!(exactly.allow("https://example.org", None));
+        for origin in ["http://example.org", "https://example.org:8443", "https://www.example.org", "null"] {
+            assert!(!exactly.allow(origin, Some("example.org")), "{origin}");
+        }
+        let hosts = Origins::Hosts(vec!["localhost".to_owned()]);
+        assert!(hosts.allow("http://localhost:5173", None));
+        assert!(!hosts.allow("http://localhost.evil.org", None));
     }
 
     #[test]
