@@ -157,8 +157,10 @@ async fn cluster(settings: &Settings, mut stop: watch::Receiver<bool>) -> anyhow
 }
 
 fn early(name: &str, end: anyhow::Result<()>) -> anyhow::Result<()> {
-    end.with_context(|| format!("{name} failed"))?;
-    anyhow::bail!("{name} ended unexpectedly")
+    match end {
+        Err(error) => anyhow::bail!("{name} failed: {error}"),
+        Ok(()) => anyhow::bail!("{name} ended unexpectedly"),
+    }
 }
 
 fn bind_edge(

@@ -94,7 +94,7 @@ pub fn runtime() -> std::io::Result<tokio::runtime::Runtime> {
 }
 
 fn failed(error: &impl Display) -> Exit {
-    eprintln!("error: {error:#}");
+    eprintln!("error: {error}");
     Exit::Failed
 }
 

@@ -36,7 +36,7 @@ export async function startDev(settings = {}, options = {}) {
 /** What the banner says. */
 export function nodes(banner) {
   const edge = (name) => {
-    const pattern = new RegExp(`${name} +(ws://(\\S+)/\\S+) +line (\\S+) +http://(\\S+)/metrics`);
+    const pattern = new RegExp(`${name} +(ws://([^/]+)/\\S+) +line (\\S+) +http://(\\S+)/metrics`);
     const [, url, http, line, admin] = banner.match(pattern);
     return { name, url, http: `http://${http}`, line, admin: `http://${admin}` };
   };

@@ -10,9 +10,9 @@ export async function request(url, { method = 'GET', headers = {} } = {}) {
   const asked = http.request(url, { method, headers, agent: false });
   asked.end();
   const answered = async () => {
-    const [answer] = await Promise.race([once(asked, 'response'), once(asked, 'upgrade')]);
-    if (answer.statusCode === 101) {
-      asked.destroy();
+    const [answer, upgraded] = await Promise.race([once(asked, 'response'), once(asked, 'upgrade')]);
+    if (upgraded) {
+      upgraded.destroy();
       return { status: 101, headers: answer.headers, body: '' };
     }
     let body = '';

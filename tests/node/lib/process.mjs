@@ -24,7 +24,7 @@ const children = new Set();
 const directories = new Set();
 
 function endAll() {
-  for (const child of children) child.process.kill('SIGKILL');
+  for (const child of children) child.signalAll('SIGKILL');
   for (const directory of directories) rmSync(directory, { recursive: true, force: true });
 }
 process.on('exit', endAll);
@@ -41,7 +41,12 @@ export class Child {
   constructor(file, args, { env = {}, cwd = ROOT } = {}) {
     const command = existsSync(SETPRIV) ? [SETPRIV, '--pdeathsig', 'KILL', '--', file, ...args] : [file, ...args];
     this.what = [path.basename(file), ...args].join(' ');
-    this.process = spawn(command[0], command.slice(1), { cwd, env: { ...cleanEnvironment(), ...env } });
+    this.process = spawn(command[0], command.slice(1), {
+      cwd,
+      env: { ...cleanEnvironment(), ...env },
+      // A group of its own, so that what a shell has started ends with it.
+      detached: true,
+    });
     children.add(this);
     for (const stream of ['stdout', 'stderr']) {
       this.process[stream].setEncoding('utf8');
@@ -105,9 +110,17 @@ export class Child {
     }
   }
 
-  /** Ends it, however it is. */
+  signalAll(name) {
+    try {
+      process.kill(-this.process.pid, name);
+    } catch {
+      // None of them is left.
+    }
+  }
+
+  /** Ends it and what it started, however they are. */
   async kill() {
-    if (!this.isOver) this.signal('SIGKILL');
+    if (!this.isOver) this.signalAll('SIGKILL');
     await this.ended;
   }
 

@@ -234,3 +234,16 @@ export class Wire {
     }
   }
 }
+
+/** Bytes by chance, the same for the same seed (xorshift). */
+export function noise(seed, length) {
+  let state = seed * 2_654_435_761;
+  return Buffer.from(
+    Array.from({ length }, () => {
+      state ^= state << 13;
+      state ^= state >>> 17;
+      state ^= state << 5;
+      return state & 0xff;
+    }),
+  );
+}
