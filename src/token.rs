@@ -35,7 +35,10 @@ pub(crate) fn run(args: Vec<OsString>) -> Exit {
     };
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     let expires = settings.expires.map(|expires| now.saturating_add(expires).as_secs());
-    let secret = settings.secret.as_deref().unwrap_or(crate::dev::SECRET);
+    let secret = settings.secret.as_deref().unwrap_or_else(|| {
+        eprintln!("signed with the secret of `causeway dev`; give another with --secret");
+        crate::dev::SECRET
+    });
     println!("{}", edge::token::mint(secret, &settings.user, expires));
     Exit::Success
 }

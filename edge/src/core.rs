@@ -241,5 +241,5 @@ type Map<K, V> = HashMap<K, V, foldhash::fast::FixedState>;
 /// Bytes that may wait for one client, in its outbox or parked before its reply; more, and it is too slow (3008).
 pub const OUTBOX_BYTES_MAX: usize = 256 << 10;
 
-/// What a client has not read for so long makes it too slow (3008).
+/// A write that takes so long makes a client too slow.
 pub const OUTBOX_AGE_MAX: Duration = Duration::from_secs(5);

@@ -164,6 +164,7 @@ impl Edge {
     /// The edge cannot go on: the process should end, loudly.
     pub async fn run(self, store: Store, stop: watch::Receiver<bool>) -> Result<(), RunError> {
         let Self { config, http, line, admin, readiness } = self;
+        let (halt, halted) = watch::channel(false);
         let registry = Registry::new("edge", env!("CARGO_PKG_VERSION"), &[(RTT, &RTT_BUCKETS)]);
         let metrics = Arc::new(Metrics::new(&registry, config.max_clients));
         let capacity = Capacity::new(config.max_clients, Arc::clone(&metrics));
@@ -191,44 +192,53 @@ impl Edge {
             capacity,
             pulse,
             readiness,
-            stop: stop.clone(),
+            stop: halted.clone(),
             link: None,
             link_excused_until: None,
         };
         let mut tasks = JoinSet::new();
         let door = Http::new(hall.clone(), config.origins);
         let listener = TcpListener::from_std(http)?;
-        tasks.spawn(door::accept(listener, stop.clone(), move |stream| door.serve(stream)));
+        tasks.spawn(door::accept(listener, halted.clone(), move |stream| door.serve(stream)));
         if let Some(line) = line {
             let listener = TcpListener::from_std(line)?;
-            tasks.spawn(door::accept(listener, stop.clone(), move |stream| door::line::serve(&hall, stream)));
+            tasks.spawn(door::accept(listener, halted.clone(), move |stream| {
+                door::line::serve(&hall, stream);
+            }));
         }
         if let Some(Link { relay, identity }) = config.relay {
             let uplink = Uplink::new(config.name, relay, &identity, inputs, echoes)?;
-            tasks.spawn(uplink.run(stop.clone()));
+            tasks.spawn(uplink.run(halted.clone()));
         }
-        supervise(eventloop, tasks, &stop).await
+        supervise(eventloop, tasks, halt, stop).await
     }
 }
 
-/// Any long-lived task that ends before it was told to ends the edge.
+/// Any long-lived task that ends before it was told to ends the edge; one that says why lets it stop in order.
 async fn supervise(
     eventloop: EventLoop,
     mut tasks: JoinSet<Result<(), RunError>>,
-    stop: &watch::Receiver<bool>,
+    halt: watch::Sender<bool>,
+    mut stop: watch::Receiver<bool>,
 ) -> Result<(), RunError> {
     let running = eventloop.run();
     tokio::pin!(running);
+    let mut failure = None;
     loop {
+        let is_halted = *halt.borrow();
         tokio::select! {
-            () = &mut running => return Ok(()),
-            Some(ended) = tasks.join_next() => {
-                let end = ended.map_err(|_| RunError::TaskEnded("door or link"))?;
-                end?;
-                if !*stop.borrow() {
-                    return Err(RunError::TaskEnded("door or link"));
-                }
+            () = &mut running => return failure.map_or(Ok(()), Err),
+            _ = stop.wait_for(|stop| *stop), if !is_halted => {
+                halt.send_replace(true);
             }
+            Some(ended) = tasks.join_next() => match ended {
+                Ok(Ok(())) if is_halted => {}
+                Ok(Err(error)) => {
+                    failure = Some(error);
+                    halt.send_replace(true);
+                }
+                Ok(Ok(())) | Err(_) => return Err(RunError::TaskEnded("door or link")),
+            },
         }
     }
 }

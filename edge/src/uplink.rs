@@ -118,8 +118,11 @@ impl Uplink {
         let mut last_error = unresolved(std::io::ErrorKind::NotFound.into());
         for address in addresses {
             let address = mapped(address, &self.endpoint);
-            match self.endpoint.connect_with(self.tls.clone(), address, SERVER_NAME)?.await {
-                Ok(connection) => return Ok(connection),
+            match self.endpoint.connect_with(self.tls.clone(), address, SERVER_NAME) {
+                Ok(connecting) => match connecting.await {
+                    Ok(connection) => return Ok(connection),
+                    Err(error) => last_error = error.into(),
+                },
                 Err(error) => last_error = error.into(),
             }
         }

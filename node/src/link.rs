@@ -60,13 +60,13 @@ pub async fn write_link(
         // The other side learns of a stream by its first byte.
         stream.write_all(&[lane.0]).await?;
         let (lane_outbox, drain) = outbox(LANE_BYTES_MAX);
-        tasks.spawn(write_frames(stream, drain));
+        tasks.spawn(write_frames(connection.clone(), stream, drain));
         lanes.push(lane_outbox);
     }
     let (heartbeat_outbox, heartbeat_drain) = outbox(HEARTBEAT_QUEUE_BYTES);
     let (control_outbox, control_drain) = outbox(CONTROL_BYTES_MAX);
-    tasks.spawn(write_frames(heartbeat, heartbeat_drain));
-    tasks.spawn(write_frames(control, control_drain));
+    tasks.spawn(write_frames(connection.clone(), heartbeat, heartbeat_drain));
+    tasks.spawn(write_frames(connection.clone(), control, control_drain));
     let lanes = lanes.try_into().expect("one for each lane");
     Ok(LinkOutboxes { control: control_outbox, heartbeat: heartbeat_outbox, lanes })
 }
@@ -74,10 +74,14 @@ pub async fn write_link(
 /// Bytes of pings that may wait; there is one a second.
 const HEARTBEAT_QUEUE_BYTES: usize = 64 * HEARTBEAT_BYTES;
 
-async fn write_frames(mut stream: SendStream, mut drain: Drain<CloseCode>) {
+async fn write_frames(connection: Connection, mut stream: SendStream, mut drain: Drain<CloseCode>) {
     let mut batch = Vec::new();
     while drain.take(&mut batch, BATCH_BYTES).await == Taken::Frames {
-        if stream.write_all_chunks(&mut batch).await.is_err() {
+        if let Err(error) = stream.write_all_chunks(&mut batch).await {
+            // Nobody reads it any more, while the link lives: that is no link.
+            if connection.close_reason().is_none() {
+                close_for(&connection, CloseCode::BadFrame, &format!("a stream cannot be written: {error}"));
+            }
             return;
         }
         batch.clear();

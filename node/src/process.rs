@@ -1,6 +1,7 @@
 //! A process around one or more nodes: log, runtime, signals, exit code.
 
 use std::fmt::Display;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use clap::Parser;
 use proto::id::NodeName;
@@ -70,13 +71,17 @@ pub fn start<E: Display>(
         Ok(runtime) => runtime,
         Err(error) => return failed(&error),
     };
-    let done = runtime.block_on(async {
-        let (stop, stopped) = watch::channel(false);
-        let signals = tokio::spawn(obey_signals(stop));
-        let done = body(stopped).await;
-        signals.abort();
-        done
-    });
+    let running = || {
+        runtime.block_on(async {
+            let (stop, stopped) = watch::channel(false);
+            let signals = tokio::spawn(obey_signals(stop));
+            let done = body(stopped).await;
+            signals.abort();
+            done
+        })
+    };
+    // The panic has told its story already; nothing of what it broke is used again.
+    let Ok(done) = catch_unwind(AssertUnwindSafe(running)) else { return Exit::Failed };
     // What is still at work, such as a client that does not close, is not waited for.
     runtime.shutdown_background();
     match done {
@@ -102,7 +107,8 @@ async fn obey_signals(stop: watch::Sender<bool>) {
     let (Ok(mut interrupt), Ok(mut terminate)) =
         (signal(SignalKind::interrupt()), signal(SignalKind::terminate()))
     else {
-        return tracing::error!("signals cannot be caught; only SIGKILL ends this process");
+        tracing::error!("signals cannot be caught; only SIGKILL ends this process");
+        return std::future::pending().await;
     };
     loop {
         tokio::select! {

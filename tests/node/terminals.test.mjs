@@ -38,6 +38,7 @@ describe('terminals', { timeout: 60_000 }, () => {
       await alice.said('stdout', /^ok delivered 1\n/m);
       bob.process.stdin.write('send alice fine\n');
       await alice.said('stdout', /^msg bob fine\n/m);
+      await bob.said('stdout', /^ok delivered 1\n/m);
       alice.process.stdin.write('quit\n');
       await alice.said('stdout', /^ok bye\n/m);
       assert.equal(alice.stdout, 'ok logged in as alice\nok delivered 1\nmsg bob fine\nok bye\n');

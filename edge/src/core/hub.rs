@@ -46,7 +46,7 @@ pub struct Hub {
     pub(super) slow: Vec<ClientKey>,
     pub(super) actions: VecDeque<Action>,
     pub(super) tally: Tally,
-    is_stopping: bool,
+    pub(super) is_stopping: bool,
 }
 
 impl Hub {

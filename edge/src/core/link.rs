@@ -79,6 +79,10 @@ impl Hub {
 
     pub(super) fn link_opened(&mut self, now: Instant, generation: Generation, outboxes: LinkOutboxes) {
         self.end_link();
+        if self.is_stopping {
+            let (code, reason) = (CloseCode::Goodbye, "the edge stops".to_owned());
+            return self.actions.push_back(Action::CloseLink { generation, code, reason });
+        }
         let link = self.link.insert(Link::new(now, generation, outboxes));
         let hello = ToRelay::Hello {
             name: self.config.name.clone(),

@@ -10,6 +10,7 @@ use proto::client::line::{self, Line};
 use proto::client::{Command, Request};
 use proto::id::UserId;
 use proto::limits::CLIENT_FRAME_BYTES_MAX;
+use socket2::{SockRef, TcpKeepalive};
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::net::TcpStream;
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
@@ -23,6 +24,15 @@ use crate::token;
 /// How long a person may take to log in.
 const LOGIN_MAX_WAIT: Duration = Duration::from_secs(120);
 
+/// A silent terminal is probed after so long.
+const IDLE_MAX: Duration = Duration::from_secs(15);
+
+/// Time between two probes.
+const PROBE_EVERY: Duration = Duration::from_secs(5);
+
+/// So many probes without an answer end the connection.
+const PROBES: u32 = 3;
+
 /// Bytes that one write takes out of the outbox.
 const BATCH_BYTES: usize = 16 << 10;
 
@@ -35,6 +45,12 @@ const CLOSING_MAX: Duration = Duration::from_secs(1);
 /// Serves one connection in a task of its own.
 pub(crate) fn serve(hall: &Hall, stream: TcpStream) {
     let hall = hall.clone();
+    // A terminal answers no pings, so that its kernel must: a dead one is noticed within half a minute.
+    let keepalive = TcpKeepalive::new().with_time(IDLE_MAX).with_interval(PROBE_EVERY).with_retries(PROBES);
+    let probed = SockRef::from(&stream).set_tcp_keepalive(&keepalive);
+    if let Err(error) = probed {
+        tracing::warn!("a terminal is not probed: {error}");
+    }
     tokio::spawn(async move {
         match hall.capacity.take(Door::Line) {
             Some(place) => talk(hall, place, stream).await,

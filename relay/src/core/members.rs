@@ -37,11 +37,20 @@ pub(super) struct Members {
 pub(super) struct Linked {
     pub(super) link: LinkKey,
     pub(super) edge: EdgeId,
+    /// The epoch that it said it had. Who says the same again is the same process, and did not hear the answer.
+    pub(super) had: Option<Epoch>,
     pub(super) outboxes: LinkOutboxes,
     pub(super) is_synced: bool,
     pub(super) heard: Instant,
     /// The highest number of a publication on each lane; 0 before the first.
     pub(super) lane_numbers: [u64; LANES],
+}
+
+impl Linked {
+    /// Whether who says hello with the epoch `had` is this edge itself, on a new link.
+    pub(super) fn is_life(&self, had: Option<Epoch>) -> bool {
+        had.is_some() && (had == Some(self.edge.epoch) || had == self.had)
+    }
 }
 
 /// An edge whose link ended without a goodbye; it has until then to come back.
@@ -112,6 +121,7 @@ impl Members {
         let linked = Linked {
             link,
             edge: edge.clone(),
+            had,
             outboxes,
             is_synced: false,
             heard: now,

@@ -182,13 +182,14 @@ impl Router {
 
     /// Whether the linked edge is a later life than the one that says hello: who had a lease before is the older process.
     fn is_newer(&self, linked: Member, had: Option<Epoch>) -> bool {
-        self.members.get(linked).is_some_and(|linked| had.is_some_and(|had| had < linked.edge.epoch))
+        let Some(linked) = self.members.get(linked) else { return false };
+        had.is_some_and(|had| had < linked.edge.epoch && linked.had != Some(had))
     }
 
     /// Ends the link that an edge of this name already has: its own old one, or that of an older process.
     fn end_older(&mut self, older: Member, had: Option<Epoch>) {
         let Some(linked) = self.members.get(older) else { return };
-        let (link, is_same_life) = (linked.link, Some(linked.edge.epoch) == had);
+        let (link, is_same_life) = (linked.link, linked.is_life(had));
         let (code, reason) = if is_same_life {
             (CloseCode::Replaced, "this edge has a newer link")
         } else {

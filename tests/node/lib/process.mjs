@@ -15,7 +15,7 @@ import { SOON, within } from './wait.mjs';
 export const ROOT = path.resolve(path.dirname(fileURLToPath(import.meta.url)), '../../..');
 
 /** Where cargo put what it built. */
-const BINARIES = path.join(process.env.CARGO_TARGET_DIR ?? path.join(ROOT, 'target'), 'release');
+const BINARIES = path.resolve(ROOT, process.env.CARGO_TARGET_DIR ?? 'target', 'release');
 
 export const binary = (name) => path.join(BINARIES, name);
 

@@ -189,6 +189,33 @@ fn a_newer_edge_of_a_name_supersedes_the_older_and_ends_its_life() {
 }
 
 #[test]
+fn an_edge_that_did_not_hear_its_welcome_is_not_taken_for_another() {
+    let (mut world, []) = World::linked([]);
+    let first = world.open("a");
+    world.hello(first, Some(Epoch(7)));
+    world.done();
+    let second = world.open("a");
+    world.hello(second, Some(Epoch(7)));
+    assert!(world.done().contains(&closed(first, CloseCode::Replaced, "this edge has a newer link")));
+    world.hears(second, &[welcome(UNIX_MS + 1, 2)]);
+}
+
+#[test]
+fn an_edge_that_was_superseded_does_not_take_its_name_back() {
+    let (mut world, []) = World::linked([]);
+    let older = world.open("a");
+    world.hello(older, None);
+    world.wait(ms(1_000));
+    let newer = world.open("a");
+    world.hello(newer, None);
+    world.done();
+    let again = world.open("a");
+    world.hello(again, Some(Epoch(UNIX_MS)));
+    world.does(&[closed(again, CloseCode::Superseded, "a newer edge of this name is linked")]);
+    world.hears(newer, &[welcome(UNIX_MS + 1_000, 2)]);
+}
+
+#[test]
 fn whatever_comes_before_hello_ends_the_link() {
     for frame in [
         ToRelay::Join { channel: channel("c"), number: 1 },
