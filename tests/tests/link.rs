@@ -158,13 +158,31 @@ async fn a_relay_that_is_not_there_is_mentioned_once() {
 
 // What closes a link.
 
-/// What an edge does wrong after its hello, with what reason the relay must give.
+/// What one side of a link does wrong after the hello.
 enum Misdeed {
     Control(Vec<u8>),
     /// Starts with the lane's number.
     Lane(Vec<u8>),
     LaneTwice(u8),
     ControlCut,
+}
+
+impl Misdeed {
+    /// Does it on `link`, which the other side must close as a bad frame, for the reason `expected`.
+    async fn ends(self, link: &mut FakeLink, expected: &str) {
+        match self {
+            Self::Control(bytes) => link.write(&bytes).await,
+            Self::Lane(bytes) => link.lane(&bytes).await,
+            Self::LaneTwice(lane) => {
+                link.lane(&[lane]).await;
+                link.lane(&[lane]).await;
+            }
+            Self::ControlCut => link.reset_control(),
+        }
+        let (code, reason) = link.closed().await;
+        assert_eq!(code, CloseCode::BadFrame, "{expected}: {reason}");
+        assert!(reason.contains(expected), "{expected}: {reason}");
+    }
 }
 
 #[tokio::test]
@@ -200,18 +218,7 @@ async fn an_edge_that_breaks_the_protocol_loses_its_link_and_nobody_else_does() 
     for (misdeed, expected) in misdeeds {
         let (mut link, member) = FakeLink::welcomed(&identity, world.link).await;
         assert_ne!(member, somebody);
-        match misdeed {
-            Misdeed::Control(bytes) => link.write(&bytes).await,
-            Misdeed::Lane(bytes) => link.lane(&bytes).await,
-            Misdeed::LaneTwice(lane) => {
-                link.lane(&[lane]).await;
-                link.lane(&[lane]).await;
-            }
-            Misdeed::ControlCut => link.reset_control(),
-        }
-        let (code, reason) = link.closed().await;
-        assert_eq!(code, CloseCode::BadFrame, "{expected}: {reason}");
-        assert!(reason.contains(expected), "{expected}: {reason}");
+        misdeed.ends(&mut link, expected).await;
         world.relay().log.says(&["closing", "BadFrame", expected]).await;
         chat.goes_on().await;
     }
@@ -335,18 +342,7 @@ async fn a_relay_that_breaks_the_protocol_loses_the_link_and_the_edge_tries_agai
     for (misdeed, expected) in misdeeds {
         let mut link = relay.linked().await;
         edge.reaches("edge_link_up", 1.0).await;
-        match misdeed {
-            Misdeed::Control(bytes) => link.write(&bytes).await,
-            Misdeed::Lane(bytes) => link.lane(&bytes).await,
-            Misdeed::LaneTwice(lane) => {
-                link.lane(&[lane]).await;
-                link.lane(&[lane]).await;
-            }
-            Misdeed::ControlCut => link.reset_control(),
-        }
-        let (code, reason) = link.closed().await;
-        assert_eq!(code, CloseCode::BadFrame, "{expected}: {reason}");
-        assert!(reason.contains(expected), "{expected}: {reason}");
+        misdeed.ends(&mut link, expected).await;
         edge.log.says(&["closing the link", "BadFrame", expected]).await;
         assert_eq!(local.ask("send alice me").await, "ok delivered 1");
         assert_eq!(local.push().await, "msg alice me");
