@@ -78,6 +78,25 @@ pub struct EdgeId {
     pub epoch: Epoch,
 }
 
+/// A text that is no [`EdgeId`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("an edge id is a node's name, a dot and a number")]
+pub struct InvalidEdgeId;
+
+impl FromStr for EdgeId {
+    type Err = InvalidEdgeId;
+
+    fn from_str(id: &str) -> Result<Self, Self::Err> {
+        let (name, epoch) = id.rsplit_once('.').ok_or(InvalidEdgeId)?;
+        let parsed = Self {
+            name: NodeName::parse(name).map_err(|_| InvalidEdgeId)?,
+            epoch: Epoch(epoch.parse().map_err(|_| InvalidEdgeId)?),
+        };
+        // One edge has one id: no sign, no zeros in front.
+        if parsed.to_string() == id { Ok(parsed) } else { Err(InvalidEdgeId) }
+    }
+}
+
 impl fmt::Display for EdgeId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}.{}", self.name, self.epoch.0)
@@ -271,6 +290,15 @@ mod tests {
         assert!(UserId::parse(&"u".repeat(200)).is_ok());
         for user in ["", "a,b", "a#b", "a\tb", "a\u{85}b", &"u".repeat(201)] {
             assert_eq!(UserId::parse(user), Err(InvalidUserId), "{user:?}");
+        }
+    }
+
+    #[test]
+    fn an_edge_id_reads_as_it_is_written_and_nothing_else_does() {
+        let id: EdgeId = "edge-1.7".parse().expect("valid");
+        assert_eq!((id.name.as_str(), id.epoch, id.to_string().as_str()), ("edge-1", Epoch(7), "edge-1.7"));
+        for other in ["", "edge-1", "edge-1.", ".7", "edge-1.+7", "edge-1.07", "a.b.7", "edge-1.7 ", "edge-1.-7"] {
+            assert!(other.parse::<EdgeId>().is_err(), "{other:?}");
         }
     }
 

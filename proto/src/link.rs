@@ -82,6 +82,11 @@ pub enum ToRelay {
     },
     /// Everything that it holds has been joined.
     Synced,
+    /// The store refused to write its routes, since it knows of no such lease: [`ToEdge::Ended`] answers.
+    Unleased {
+        /// Under which lease it wrote.
+        epoch: Epoch,
+    },
     /// It knows what [`ToEdge::Elsewhere`] of this number told it.
     Told {
         /// Which telling.
@@ -128,6 +133,12 @@ pub enum ToEdge {
     Gone {
         /// Whose.
         member: Member,
+    },
+    /// The lease of the edge that hears this is gone: another relay reaped it, or the store was emptied. The link and
+    /// its joins stay as they are; all routes have to be written again once the next lease is.
+    Ended {
+        /// The lease that the edge will have; [`Self::Leased`] follows.
+        next: Epoch,
     },
 }
 
@@ -207,6 +218,8 @@ pub enum CloseCode {
     Silent = 5,
     /// The control stream's queue is full.
     Overflow = 6,
+    /// This node stood still for too long to believe what it had read.
+    Froze = 7,
 }
 
 impl CloseCode {
@@ -220,6 +233,7 @@ impl CloseCode {
             Self::Replaced,
             Self::Silent,
             Self::Overflow,
+            Self::Froze,
         ]
         .into_iter()
         .find(|code| u64::from(code.number()) == number)

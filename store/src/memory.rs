@@ -6,6 +6,8 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use hashbrown::HashMap;
 use proto::id::{Channel, EdgeId};
 
+use crate::{Beat, IndexPage, Leases, RouteWrite, Score};
+
 /// See [`crate::Store::Memory`].
 #[derive(Debug, Clone, Default)]
 pub struct Memory {
@@ -13,41 +15,81 @@ pub struct Memory {
 }
 
 /// # Invariants
-/// An edge is in `edges_by_channel[c]` exactly when `c` is in `channels_by_edge[edge]`, which has every leased edge.
+/// An edge is in `edges_by_channel[c]` exactly when `c` is in its `channels_by_edge`; it is in at most one of `scores`
+/// and `ended`.
 #[derive(Debug, Default)]
 struct Shared {
+    scores: BTreeMap<EdgeId, Score>,
+    ended: BTreeSet<EdgeId>,
     edges_by_channel: HashMap<Channel, BTreeSet<EdgeId>>,
     channels_by_edge: BTreeMap<EdgeId, BTreeSet<Channel>>,
 }
 
 impl Memory {
-    pub(crate) fn write_route(&self, edge: &EdgeId, channel: &Channel, held: bool) {
+    pub(crate) fn write_routes(&self, edge: &EdgeId, writes: &[RouteWrite]) -> bool {
         let mut shared = self.lock();
-        let Some(channels) = shared.channels_by_edge.get_mut(edge) else { return };
-        if held {
-            channels.insert(channel.clone());
-            shared.edges_by_channel.entry(channel.clone()).or_default().insert(edge.clone());
-        } else {
-            channels.remove(channel);
-            shared.forget_route(edge, channel);
+        let has_lease = shared.scores.contains_key(edge);
+        for RouteWrite { channel, held } in writes {
+            if !held {
+                shared.forget_route(edge, channel);
+            } else if has_lease {
+                shared.channels_by_edge.entry(edge.clone()).or_default().insert(channel.clone());
+                shared.edges_by_channel.entry(channel.clone()).or_default().insert(edge.clone());
+            }
         }
+        has_lease
+    }
+
+    pub(crate) fn index(&self, edge: &EdgeId, cursor: u64, count: usize) -> IndexPage {
+        let shared = self.lock();
+        let Some(channels) = shared.channels_by_edge.get(edge) else { return IndexPage::default() };
+        let first = usize::try_from(cursor).unwrap_or(usize::MAX);
+        let page: Vec<Channel> = channels.iter().skip(first).take(count.max(1)).cloned().collect();
+        let next = first.saturating_add(page.len());
+        IndexPage { channels: page, cursor: if next < channels.len() { next as u64 } else { 0 } }
     }
 
     pub(crate) fn holders(&self, channel: &Channel) -> Vec<EdgeId> {
-        self.lock().edges_by_channel.get(channel).into_iter().flatten().cloned().collect()
+        let shared = self.lock();
+        let holders = shared.edges_by_channel.get(channel).into_iter().flatten();
+        holders.filter(|edge| shared.scores.contains_key(*edge)).cloned().collect()
     }
 
-    pub(crate) fn grant_lease(&self, edge: &EdgeId) {
-        self.lock().channels_by_edge.entry(edge.clone()).or_default();
+    pub(crate) fn grant_lease(&self, edge: &EdgeId, score: Score) {
+        self.lock().scores.entry(edge.clone()).or_insert(score);
     }
 
-    pub(crate) fn end_lease(&self, edge: &EdgeId) -> usize {
+    /// A memory of one process is born knowing its cluster.
+    pub(crate) fn beat(&self, beat: &Beat) -> Leases {
+        let mut shared = self.lock();
+        for edge in &beat.renewed {
+            if let Some(score) = shared.scores.get_mut(edge) {
+                *score = beat.score;
+            }
+        }
+        let (scores, ended) = (shared.scores.clone(), shared.ended.iter().cloned().collect());
+        Leases { scores, ended, is_settled: true }
+    }
+
+    pub(crate) fn end_lease(&self, edge: &EdgeId, score: Score) -> bool {
+        let mut shared = self.lock();
+        let is_still_watched = shared.scores.get(edge) == Some(&score);
+        if is_still_watched {
+            shared.scores.remove(edge);
+            shared.ended.insert(edge.clone());
+        }
+        is_still_watched
+    }
+
+    /// No write can be under way here, so once is enough.
+    pub(crate) fn remove_routes(&self, edge: &EdgeId) -> u64 {
         let mut shared = self.lock();
         let channels = shared.channels_by_edge.remove(edge).unwrap_or_default();
         for channel in &channels {
             shared.forget_route(edge, channel);
         }
-        channels.len()
+        shared.ended.remove(edge);
+        channels.len() as u64
     }
 
     fn lock(&self) -> MutexGuard<'_, Shared> {
@@ -57,57 +99,14 @@ impl Memory {
 
 impl Shared {
     fn forget_route(&mut self, edge: &EdgeId, channel: &Channel) {
+        if let Some(channels) = self.channels_by_edge.get_mut(edge) {
+            channels.remove(channel);
+        }
         if let Some(edges) = self.edges_by_channel.get_mut(channel) {
             edges.remove(edge);
             if edges.is_empty() {
                 self.edges_by_channel.remove(channel);
             }
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use proto::id::{Epoch, NodeName};
-
-    use super::*;
-
-    fn edge(name: &str) -> EdgeId {
-        EdgeId { name: NodeName::parse(name).expect("valid"), epoch: Epoch(1) }
-    }
-
-    fn channel(name: &str) -> Channel {
-        Channel::parse(name).expect("valid")
-    }
-
-    #[test]
-    fn a_route_is_found_until_it_is_removed() {
-        let memory = Memory::default();
-        for edge in [edge("a"), edge("b")] {
-            memory.grant_lease(&edge);
-            memory.write_route(&edge, &channel("c"), true);
-        }
-        assert_eq!(memory.holders(&channel("c")), [edge("a"), edge("b")]);
-        memory.write_route(&edge("a"), &channel("c"), false);
-        assert_eq!(memory.holders(&channel("c")), [edge("b")]);
-    }
-
-    #[test]
-    fn a_lease_takes_its_routes_with_it() {
-        let memory = Memory::default();
-        memory.grant_lease(&edge("a"));
-        memory.write_route(&edge("a"), &channel("c"), true);
-        memory.write_route(&edge("a"), &channel("d"), true);
-        assert_eq!(memory.end_lease(&edge("a")), 2);
-        assert_eq!(memory.holders(&channel("c")), []);
-        assert_eq!(memory.end_lease(&edge("a")), 0);
-    }
-
-    #[test]
-    fn an_edge_without_a_lease_writes_nothing() {
-        let memory = Memory::default();
-        memory.write_route(&edge("a"), &channel("c"), true);
-        memory.grant_lease(&edge("a"));
-        assert_eq!(memory.holders(&channel("c")), []);
     }
 }

@@ -25,12 +25,14 @@ const LEAVE: u8 = 3;
 const SYNCED: u8 = 4;
 const TOLD: u8 = 5;
 const GOODBYE: u8 = 6;
+const UNLEASED: u8 = 7;
 
 const WELCOME: u8 = 65;
 const LEASED: u8 = 66;
 const JOINED: u8 = 67;
 const ELSEWHERE: u8 = 68;
 const GONE: u8 = 69;
+const ENDED: u8 = 70;
 
 const PUBLICATION: u8 = 129;
 const ROUTED: u8 = 130;
@@ -141,6 +143,7 @@ impl ToRelay {
             Self::Synced => frame(SYNCED, |_| {}),
             Self::Told { telling } => frame(TOLD, |out| out.put_u64(*telling)),
             Self::Goodbye => frame(GOODBYE, |_| {}),
+            Self::Unleased { epoch } => frame(UNLEASED, |out| out.put_u64(epoch.0)),
         }
     }
 
@@ -162,6 +165,7 @@ impl ToRelay {
             SYNCED => Self::Synced,
             TOLD => Self::Told { telling: fields.u64()? },
             GOODBYE => Self::Goodbye,
+            UNLEASED => Self::Unleased { epoch: Epoch(fields.u64()?) },
             other => return Err(DecodeError::Kind(other)),
         };
         fields.end()?;
@@ -189,6 +193,7 @@ impl ToEdge {
                 out.put_u64(*telling);
             }),
             Self::Gone { member } => frame(GONE, |out| out.put_u32(member.0)),
+            Self::Ended { next } => frame(ENDED, |out| out.put_u64(next.0)),
         }
     }
 
@@ -210,6 +215,7 @@ impl ToEdge {
                 telling: fields.u64()?,
             },
             GONE => Self::Gone { member: Member(fields.u32()?) },
+            ENDED => Self::Ended { next: Epoch(fields.u64()?) },
             other => return Err(DecodeError::Kind(other)),
         };
         fields.end()?;

@@ -14,6 +14,7 @@ fn control_frames_to_the_relay_are_these_bytes() {
         (ToRelay::Synced, "00000001 04"),
         (ToRelay::Told { telling: 258 }, "00000009 05 0000000000000102"),
         (ToRelay::Goodbye, "00000001 06"),
+        (ToRelay::Unleased { epoch: Epoch(9) }, "00000009 07 0000000000000009"),
     ] {
         assert_eq!(hex(&frame.encode()), bytes.replace(' ', ""), "{frame:?}");
         assert_eq!(ToRelay::decode(&frame.encode()), Ok(frame));
@@ -33,6 +34,7 @@ fn control_frames_to_the_edge_are_these_bytes() {
             "0000000c 44 01 63 01 0000000000000005",
         ),
         (ToEdge::Gone { member: Member(3) }, "00000005 45 00000003"),
+        (ToEdge::Ended { next: Epoch(9) }, "00000009 46 0000000000000009"),
     ] {
         assert_eq!(hex(&frame.encode()), bytes.replace(' ', ""), "{frame:?}");
         assert_eq!(ToEdge::decode(&frame.encode()), Ok(frame));
