@@ -114,6 +114,7 @@ async fn cluster(settings: &Settings, mut stop: watch::Receiver<bool>) -> anyhow
     let store = Store::memory();
     let authority = Authority::new(SystemTime::now()).context("cannot mint certificates")?;
     let relay = Relay::bind(relay::Config {
+        name: NodeName::parse("relay-1")?,
         listen: settings.relay_listen,
         listen_flag: "--relay-listen".to_owned(),
         admin_listen: settings.relay_admin_listen,

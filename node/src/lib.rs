@@ -8,6 +8,7 @@ pub mod admin;
 pub mod bind;
 pub mod config;
 pub mod exit;
+pub mod freeze;
 pub mod identity;
 pub mod link;
 pub mod log;

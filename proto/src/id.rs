@@ -297,7 +297,9 @@ mod tests {
     fn an_edge_id_reads_as_it_is_written_and_nothing_else_does() {
         let id: EdgeId = "edge-1.7".parse().expect("valid");
         assert_eq!((id.name.as_str(), id.epoch, id.to_string().as_str()), ("edge-1", Epoch(7), "edge-1.7"));
-        for other in ["", "edge-1", "edge-1.", ".7", "edge-1.+7", "edge-1.07", "a.b.7", "edge-1.7 ", "edge-1.-7"] {
+        for other in
+            ["", "edge-1", "edge-1.", ".7", "edge-1.+7", "edge-1.07", "a.b.7", "edge-1.7 ", "edge-1.-7"]
+        {
             assert!(other.parse::<EdgeId>().is_err(), "{other:?}");
         }
     }

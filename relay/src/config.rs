@@ -44,6 +44,7 @@ pub fn check(loaded: &Loaded<Settings>) -> Result<Config, ConfigError> {
     let identity = settings.identity.identity(loaded, &name, Role::Relay)?;
     check_store(loaded)?;
     Ok(Config {
+        name,
         listen: settings.listen,
         listen_flag: "--listen".to_owned(),
         admin_listen: settings.admin_listen,

@@ -5,9 +5,17 @@
 //!                                     └──frames──▶ outboxes (lanes and control streams of the edges)
 //! ```
 //!
-//! [`Router`] is fed one [`Event`] at a time by `eventloop.rs`. `router.rs` routes publications and keeps who holds what;
-//! `members.rs` knows which edges are linked, were heard, and are lost.
+//! [`Router`] is fed one [`Event`] at a time by `eventloop.rs`.
+//!
+//! | file | what |
+//! |---|---|
+//! | `router.rs` | links, publications, who holds what |
+//! | `members.rs` | which edges are linked, were heard, are lost, and who is a later life of whom |
+//! | `heartbeat.rs` | leases: given, renewed, ended |
+//! | `leasing.rs` | what the store says of leases |
 
+mod heartbeat;
+mod leasing;
 mod members;
 mod router;
 #[cfg(test)]
@@ -19,7 +27,9 @@ use bytes::Bytes;
 use hashbrown::HashMap;
 use proto::id::{EdgeId, NodeName};
 use proto::link::{CloseCode, HEARTBEAT_BYTES, Lane, ToRelay};
+use store::{Beat, Leases, Score, StoreError};
 
+pub use leasing::{BEAT_EVERY, PATIENCE, WATCH_ANEW};
 pub use members::{LOST_AFTER, UNHEARD_MAX};
 pub use node::outbox::LinkOutboxes;
 pub use router::Router;
@@ -73,11 +83,38 @@ pub enum Event {
         /// Unread.
         ping: [u8; HEARTBEAT_BYTES],
     },
-    /// The store has written an edge's lease.
-    Leased {
+    /// The store has written an edge's lease, or not.
+    Granted {
         /// Whose.
         edge: EdgeId,
+        /// As the action had it.
+        score: Score,
+        /// Whether it is written.
+        result: Result<(), StoreError>,
     },
+    /// The store has renewed leases and read all of them, or not.
+    Beaten {
+        /// As the action had it.
+        beat: Beat,
+        /// What it read.
+        result: Result<Leases, StoreError>,
+    },
+    /// The store has ended a lease, or not.
+    LeaseEnded {
+        /// Whose.
+        edge: EdgeId,
+        /// Whether it did: not where the score was another one.
+        result: Result<bool, StoreError>,
+    },
+    /// The routes of an edge whose lease was ended are removed, or not all of them.
+    RoutesRemoved {
+        /// Whose.
+        edge: EdgeId,
+        /// How many there were.
+        result: Result<u64, StoreError>,
+    },
+    /// This process stood still: nothing that was read before can be believed, and nobody could be heard.
+    Froze,
     /// The relay stops.
     Stop,
 }
@@ -101,13 +138,31 @@ pub enum Action {
         /// Told to the edge, and logged.
         reason: String,
     },
-    /// Write an edge's lease; [`Event::Leased`] answers.
+    /// Write an edge's lease; [`Event::Granted`] answers. This, [`Self::Beat`] and [`Self::EndLease`] are done one
+    /// after the other, in this order.
     GrantLease {
+        /// By which link it came.
+        link: LinkKey,
         /// Whose.
         edge: EdgeId,
+        /// How many clients it holds at most.
+        capacity: u32,
+        /// Its software.
+        version: String,
+        /// The lease's first score.
+        score: Score,
     },
-    /// End an edge's lease and remove its routes.
-    Reap {
+    /// Renew leases and read all of them; [`Event::Beaten`] answers.
+    Beat(Beat),
+    /// End an edge's lease if its score is still this one; [`Event::LeaseEnded`] answers.
+    EndLease {
+        /// Whose.
+        edge: EdgeId,
+        /// What was last read.
+        score: Score,
+    },
+    /// Remove the routes of an edge whose lease was ended; [`Event::RoutesRemoved`] answers.
+    RemoveRoutes {
         /// Whose.
         edge: EdgeId,
     },
@@ -142,6 +197,16 @@ pub struct Tally {
     pub closed: u64,
     /// Edges whose lease was ended.
     pub reaped: u64,
+    /// Routes that were removed with them.
+    pub routes_removed: u64,
+    /// Linked edges that were given a new epoch, since the store had lost their lease.
+    pub renewed: u64,
+    /// Times that this process stood still.
+    pub freezes: u64,
+    /// Edges that have a lease, as far as is known.
+    pub leases: u64,
+    /// Edges whose link ended and that may come back.
+    pub lost: u64,
     /// Edges linked now.
     pub edges: u64,
     /// Channels held now, by whomever.

@@ -5,15 +5,17 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use hashbrown::HashMap;
 use proto::id::NodeName;
+use proto::link::CloseCode;
 use quinn::Connection;
-use store::Store;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::sleep_until;
 
 use node::admin::{Pulse, Readiness};
+use node::freeze::was_frozen;
 use node::link::close;
 
 use crate::core::{Action, Event, LinkKey, LinkOutboxes, Router};
+use crate::heartbeat::Heartbeat;
 use crate::metrics::Metrics;
 
 /// What the loop is told: events of the Router, and handles that only the shell needs.
@@ -44,12 +46,10 @@ const FAREWELL: Duration = Duration::from_millis(200);
 
 pub(crate) struct EventLoop {
     pub(crate) router: Router,
-    pub(crate) store: Store,
+    pub(crate) heartbeat: Heartbeat,
     pub(crate) inputs: mpsc::Receiver<Input>,
-    /// New links and their pings: taken before everything else.
+    /// New links and their pings, and what the store answers: taken before everything else.
     pub(crate) pings: mpsc::Receiver<Input>,
-    /// For answers of the store.
-    pub(crate) answers: mpsc::Sender<Input>,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) pulse: Pulse,
     pub(crate) readiness: Readiness,
@@ -72,6 +72,9 @@ impl EventLoop {
                 _ = self.stop.wait_for(|stop| *stop) => break,
             }
             let now = Instant::now();
+            if was_frozen(next_tick, now) {
+                self.thaw(now, &mut batch);
+            }
             for input in batch.drain(..) {
                 self.input(now, input);
             }
@@ -114,22 +117,38 @@ impl EventLoop {
                         close(&connection, code, &reason);
                     }
                 }
-                Action::GrantLease { edge } => {
-                    let (store, answers) = (self.store.clone(), self.answers.clone());
-                    tokio::spawn(async move {
-                        store.grant_lease(&edge).await;
-                        let _ = answers.send(Input::Event(Event::Leased { edge })).await;
-                    });
-                }
-                Action::Reap { edge } => {
-                    let store = self.store.clone();
-                    tokio::spawn(async move {
-                        let routes = store.end_lease(&edge).await;
-                        tracing::info!(%edge, routes, "edge reaped");
-                    });
+                Action::GrantLease { .. }
+                | Action::Beat(_)
+                | Action::EndLease { .. }
+                | Action::RemoveRoutes { .. } => {
+                    let address = |link| self.address(link);
+                    self.heartbeat.act(action, address);
                 }
             }
         }
+    }
+
+    fn address(&self, link: LinkKey) -> String {
+        self.links
+            .get(&link)
+            .map(|(connection, _)| connection.remote_address().to_string())
+            .unwrap_or_default()
+    }
+
+    /// Nothing that was read before a freeze counts: links end, and so do those that wait to be begun.
+    fn thaw(&mut self, now: Instant, batch: &mut Vec<Input>) {
+        tracing::warn!("this relay stood still; all edges have to link again");
+        self.router.handle(now, Event::Froze);
+        self.act();
+        batch.extend(std::iter::from_fn(|| self.pings.try_recv().ok()));
+        batch.extend(std::iter::from_fn(|| self.inputs.try_recv().ok()));
+        batch.retain(|input| match input {
+            Input::LinkOpened { connection, .. } => {
+                close(connection, CloseCode::Froze, "the relay stood still");
+                false
+            }
+            Input::Event(_) => true,
+        });
     }
 
     fn admit(&mut self, link: LinkKey, edge: &str) {

@@ -12,6 +12,7 @@ mod accept;
 pub mod config;
 pub mod core;
 mod eventloop;
+mod heartbeat;
 mod ingress;
 mod metrics;
 
@@ -25,6 +26,7 @@ use node::admin::{Admin, Pulse, Readiness};
 use node::bind;
 use node::metrics::Registry;
 use node::process::RunError;
+use proto::id::NodeName;
 use quinn::Endpoint;
 use quinn::crypto::rustls::QuicServerConfig;
 use ring::hmac;
@@ -34,11 +36,14 @@ use tokio::task::JoinSet;
 
 use crate::core::Router;
 use crate::eventloop::{EventLoop, INPUTS_MAX, unix};
+use crate::heartbeat::Heartbeat;
 use crate::metrics::Metrics;
 
 /// What a relay needs to run.
 #[derive(Debug, Clone)]
 pub struct Config {
+    /// Which relay; edges' entries in the store name it.
+    pub name: NodeName,
     /// Where edges link (UDP).
     pub listen: SocketAddr,
     /// The flag that changes it, for errors.
@@ -97,12 +102,12 @@ impl Relay {
         let endpoint = endpoint(self.link_socket, &self.config.identity)?;
         let (inputs, receiver) = mpsc::channel(INPUTS_MAX);
         let (pings, ping_receiver) = mpsc::channel(INPUTS_MAX);
+        let (heartbeat, obeying) = Heartbeat::new(self.config.name, store, pings.clone());
         let eventloop = EventLoop {
             router: Router::new(hash_seed(&self.config.identity), Instant::now(), unix()),
-            store,
+            heartbeat,
             inputs: receiver,
             pings: ping_receiver,
-            answers: inputs.clone(),
             metrics: Arc::clone(&metrics),
             pulse,
             readiness,
@@ -110,6 +115,7 @@ impl Relay {
             links: HashMap::new(),
         };
         let mut tasks = JoinSet::new();
+        tasks.spawn(obeying);
         tasks.spawn(accept::accept(endpoint.clone(), inputs, pings, metrics));
         tokio::select! {
             () = eventloop.run() => {
@@ -118,7 +124,7 @@ impl Relay {
                 let _ = tokio::time::timeout(Duration::from_secs(1), endpoint.wait_idle()).await;
                 Ok(())
             }
-            _ = tasks.join_next() => Err(RunError::TaskEnded("accept")),
+            _ = tasks.join_next() => Err(RunError::TaskEnded("accept or heartbeat")),
         }
     }
 }

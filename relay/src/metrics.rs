@@ -9,6 +9,8 @@ use crate::core::Tally;
 #[derive(Debug)]
 pub(crate) struct Metrics {
     edges: Gauge,
+    lost: Gauge,
+    leases: Gauge,
     channels: Gauge,
     is_complete: Gauge,
     publications: Counter,
@@ -24,6 +26,9 @@ pub(crate) struct Metrics {
     admitted: Counter,
     closed: Counter,
     reaped: Counter,
+    routes_removed: Counter,
+    renewed: Counter,
+    freezes: Counter,
     handshakes_failed: Counter,
 }
 
@@ -34,6 +39,14 @@ impl Metrics {
         let gauge = |name, help| registry.gauge(name, help, &[]);
         Self {
             edges: gauge("relay_edges", "Edges linked now."),
+            lost: gauge(
+                "relay_edges_lost",
+                "Edges whose link ended without a goodbye, and that may still come back.",
+            ),
+            leases: gauge(
+                "relay_leases",
+                "Leases in the store, as far as this relay knows; more than relay_edges while some edge is away.",
+            ),
             channels: gauge("relay_channels", "Channels that at least one linked edge holds now."),
             is_complete: gauge(
                 "relay_complete",
@@ -80,8 +93,17 @@ impl Metrics {
             ),
             reaped: counter(
                 "relay_edges_reaped_total",
-                "Leases ended, with the routes of their edge, after a goodbye or a loss.",
+                "Leases ended, with the routes of their edge: after a goodbye, a loss, or a later life.",
             ),
+            routes_removed: counter(
+                "relay_routes_removed_total",
+                "Routes removed because their edge's lease was ended.",
+            ),
+            renewed: counter(
+                "relay_epochs_renewed_total",
+                "Linked edges that got a new epoch, since the store had lost their lease.",
+            ),
+            freezes: counter("relay_freezes_total", "Times that this process stood still for over 2 s."),
             handshakes_failed: counter(
                 "relay_handshakes_failed_total",
                 "Connections that never became a link: unknown certificate, wrong version, too slow.",
@@ -97,6 +119,8 @@ impl Metrics {
     /// Takes over what the Router counted.
     pub(crate) fn record(&self, tally: &Tally) {
         self.edges.set(tally.edges as f64);
+        self.lost.set(tally.lost as f64);
+        self.leases.set(tally.leases as f64);
         self.channels.set(tally.channels as f64);
         self.is_complete.set(f64::from(u8::from(tally.is_complete)));
         for (counter, value) in [
@@ -113,6 +137,9 @@ impl Metrics {
             (&self.admitted, tally.admitted),
             (&self.closed, tally.closed),
             (&self.reaped, tally.reaped),
+            (&self.routes_removed, tally.routes_removed),
+            (&self.renewed, tally.renewed),
+            (&self.freezes, tally.freezes),
         ] {
             counter.absolute(value);
         }

@@ -9,7 +9,8 @@ use proto::link::{
     Answer, CloseCode, HEARTBEAT_BYTES, Lane, LaneFrame, Member, PublicationFrame, ToEdge, ToRelay,
 };
 
-use super::members::{Admission, LOST_AFTER, Members};
+use super::leasing::Leasing;
+use super::members::{Admission, Hello, LOST_AFTER, LeaseState, Members};
 use super::{Action, Event, LinkKey, LinkOutboxes, Map, Tally};
 
 /// A relay without IO, time or chance.
@@ -18,20 +19,23 @@ use super::{Action, Event, LinkKey, LinkOutboxes, Map, Tally};
 #[derive(Debug)]
 pub struct Router {
     /// When the wall clock was last read, and what it showed.
-    clock: (Instant, Duration),
-    links: Map<LinkKey, Link>,
-    members: Members,
+    pub(super) clock: (Instant, Duration),
+    pub(super) links: Map<LinkKey, Link>,
+    pub(super) members: Members,
+    pub(super) leasing: Leasing,
+    /// Whether everybody who has a lease, as far as this relay knows, is linked here.
+    pub(super) is_everybody_linked: bool,
     holders_by_channel: Map<Channel, Holders>,
     /// Where each unacknowledged telling belongs.
     channel_by_telling: Map<u64, Channel>,
     last_telling: u64,
-    actions: VecDeque<Action>,
-    tally: Tally,
+    pub(super) actions: VecDeque<Action>,
+    pub(super) tally: Tally,
 }
 
 /// A link from its opening to its end.
 #[derive(Debug)]
-struct Link {
+pub(super) struct Link {
     opened: Instant,
     certificate: NodeName,
     outboxes: LinkOutboxes,
@@ -62,6 +66,8 @@ impl Router {
             clock: (now, unix),
             links: Map::with_hasher(hasher.clone()),
             members: Members::new(hasher.clone()),
+            leasing: Leasing::new(now),
+            is_everybody_linked: true,
             holders_by_channel: Map::with_hasher(hasher.clone()),
             channel_by_telling: Map::with_hasher(hasher),
             last_telling: 0,
@@ -81,7 +87,11 @@ impl Router {
             Event::Control { link, frame } => self.control(now, link, frame),
             Event::Lane { link, lane, frames } => self.lane_frames(now, link, lane, &frames),
             Event::Ping { link, ping } => self.ping(now, link, ping),
-            Event::Leased { edge } => self.leased(&edge),
+            Event::Granted { edge, score, result } => self.granted(&edge, score, result),
+            Event::Beaten { beat, result } => self.beaten(now, &beat, result),
+            Event::LeaseEnded { edge, result } => self.lease_ended(edge, result),
+            Event::RoutesRemoved { edge, result } => self.routes_removed(&edge, result),
+            Event::Froze => self.froze(now),
             Event::Stop => self.stop(),
         }
     }
@@ -95,7 +105,7 @@ impl Router {
     pub fn poll_timeout(&self) -> Option<Instant> {
         let hello =
             self.links.values().filter(|link| link.member.is_none()).map(|link| link.opened + LOST_AFTER);
-        hello.chain(self.members.next_due()).min()
+        hello.chain(self.members.next_due()).chain(self.leasing.next_due()).min()
     }
 
     /// Does what is due at `now`.
@@ -114,15 +124,19 @@ impl Router {
             }
         }
         for edge in self.members.take_overdue(now) {
-            self.reap(edge);
+            self.end(&edge);
         }
+        self.reckon();
+        self.beat(now);
     }
 
     /// What was counted, and the levels of this moment.
     pub fn tally(&mut self, now: Instant) -> &Tally {
         self.tally.edges = self.members.len() as u64;
         self.tally.channels = self.holders_by_channel.len() as u64;
-        self.tally.is_complete = self.members.is_complete(now);
+        self.tally.is_complete = self.is_complete(now);
+        self.tally.leases = self.leasing.known().len() as u64;
+        self.tally.lost = self.members.lost_len() as u64;
         &self.tally
     }
 
@@ -130,7 +144,9 @@ impl Router {
         let Some(known) = self.links.get(&link) else { return };
         let Some(member) = known.member else {
             return match frame {
-                ToRelay::Hello { name, epoch, .. } => self.hello(now, link, &name, epoch),
+                ToRelay::Hello { name, epoch: had, capacity, version } => {
+                    self.hello(now, link, Hello { name, had, capacity, version });
+                }
                 _ => self.close(link, CloseCode::BadFrame, "the first frame is not hello".to_owned()),
             };
         };
@@ -143,66 +159,73 @@ impl Router {
             }
             ToRelay::Synced => self.members.synced(member),
             ToRelay::Told { telling } => self.acknowledged(member, telling),
+            ToRelay::Unleased { epoch } => self.unleased(now, member, epoch),
             ToRelay::Goodbye => self.goodbye(link, member),
         }
     }
 
-    fn hello(&mut self, now: Instant, link: LinkKey, name: &NodeName, had: Option<Epoch>) {
+    fn hello(&mut self, now: Instant, link: LinkKey, hello: Hello) {
         let Some(known) = self.links.get(&link) else { return };
-        if known.certificate != *name {
+        let name = hello.name.clone();
+        if known.certificate != name {
             let reason = format!("hello says {name}, its certificate says {}", known.certificate);
             return self.close(link, CloseCode::WrongName, reason);
         }
         let outboxes = known.outboxes.clone();
-        if let Some(linked) = self.members.named(name) {
-            if self.is_newer(linked, had) {
-                return self.close(
-                    link,
-                    CloseCode::Superseded,
-                    "a newer edge of this name is linked".to_owned(),
-                );
-            }
-            self.end_older(linked, had);
+        if hello.had.is_some_and(|had| self.is_superseded(&name, had)) {
+            let reason = "a newer edge of this name has come".to_owned();
+            return self.close(link, CloseCode::Superseded, reason);
         }
-        let (read_at, unix) = self.clock;
-        let unix = unix + now.saturating_duration_since(read_at);
-        let Admission { member, edge, ended } = self.members.admit(now, unix, link, name, had, outboxes);
+        if let Some(older) = self.members.named(&name) {
+            self.end_older(older, hello.had);
+        }
+        let may_keep = hello.had.is_some_and(|epoch| {
+            let had = EdgeId { name: name.clone(), epoch };
+            self.leasing.may_keep(&had)
+        });
+        let unix = self.unix(now);
+        let Admission { member, edge, lease } =
+            self.members.admit(now, unix, link, hello, may_keep, outboxes);
         if let Some(known) = self.links.get_mut(&link) {
             known.member = Some(member);
         }
         self.tally.admitted += 1;
-        for edge in ended {
-            self.reap(edge);
-        }
         let welcome = ToEdge::Welcome { epoch: edge.epoch, member };
         self.actions.push_back(Action::Admit { link, edge: edge.clone() });
-        self.actions.push_back(Action::GrantLease { edge });
         self.say(member, &welcome);
+        match lease {
+            LeaseState::Failed => self.ask_for_lease(now, member),
+            LeaseState::Kept => self.leasing.hurry(now),
+            LeaseState::Asked | LeaseState::Written => {}
+        }
+        self.end_former_lives(&edge);
+        self.reckon();
     }
 
-    /// Whether the linked edge is a later life than the one that says hello: who had a lease before is the older process.
-    fn is_newer(&self, linked: Member, had: Option<Epoch>) -> bool {
-        let Some(linked) = self.members.get(linked) else { return false };
-        had.is_some_and(|had| had < linked.edge.epoch && linked.had != Some(had))
+    /// Whether a later process of this name has a lease than the one that says it had `had`.
+    fn is_superseded(&self, name: &NodeName, had: Epoch) -> bool {
+        let newest = self.members.newest(name).max(self.leasing.newest(name));
+        !self.members.is_life(name, had) && newest.is_some_and(|newest| newest > had)
     }
 
     /// Ends the link that an edge of this name already has: its own old one, or that of an older process.
     fn end_older(&mut self, older: Member, had: Option<Epoch>) {
         let Some(linked) = self.members.get(older) else { return };
-        let (link, is_same_life) = (linked.link, linked.is_life(had));
-        let (code, reason) = if is_same_life {
+        let (link, name) = (linked.link, &linked.life.edge.name);
+        let (code, reason) = if had.is_some_and(|had| self.members.is_life(name, had)) {
             (CloseCode::Replaced, "this edge has a newer link")
         } else {
-            (CloseCode::Superseded, "a newer edge of this name is linked")
+            (CloseCode::Superseded, "a newer edge of this name has come")
         };
         self.close(link, code, reason.to_owned());
     }
 
-    fn leased(&mut self, edge: &EdgeId) {
-        let member = self.members.named(&edge.name);
-        let linked = member.and_then(|member| self.members.get(member));
-        if let (Some(member), true) = (member, linked.is_some_and(|linked| linked.edge == *edge)) {
-            self.say(member, &ToEdge::Leased { epoch: edge.epoch });
+    /// Whoever has come is the only life of its name.
+    fn end_former_lives(&mut self, edge: &EdgeId) {
+        let former: Vec<EdgeId> =
+            self.leasing.of_name(&edge.name).filter(|other| other.epoch < edge.epoch).cloned().collect();
+        for other in former {
+            self.end(&other);
         }
     }
 
@@ -215,7 +238,8 @@ impl Router {
                 code: CloseCode::Goodbye,
                 reason: "goodbye".to_owned(),
             });
-            self.reap(linked.edge);
+            self.end(&linked.life.edge);
+            self.reckon();
         }
     }
 
@@ -224,19 +248,15 @@ impl Router {
         if let Some(member) = known.member {
             self.members.lose(member);
             self.forget(member);
+            self.reckon();
         }
     }
 
     /// Ends a link for a reason of ours; its edge is lost unless it comes back.
-    fn close(&mut self, link: LinkKey, code: CloseCode, reason: String) {
+    pub(super) fn close(&mut self, link: LinkKey, code: CloseCode, reason: String) {
         self.tally.closed += 1;
         self.actions.push_back(Action::Close { link, code, reason });
         self.link_closed(link);
-    }
-
-    fn reap(&mut self, edge: EdgeId) {
-        self.tally.reaped += 1;
-        self.actions.push_back(Action::Reap { edge });
     }
 
     /// Removes all that `member` held, and tells who may wait for its answers.
@@ -326,7 +346,7 @@ impl Router {
     }
 
     /// Queues a control frame. The control stream carries state: where it is full, the link must begin anew.
-    fn say(&mut self, member: Member, frame: &ToEdge) {
+    pub(super) fn say(&mut self, member: Member, frame: &ToEdge) {
         let Some(linked) = self.members.get(member) else { return };
         if linked.outboxes.control.push(frame.encode()).is_err() {
             let link = linked.link;
@@ -379,8 +399,7 @@ impl Router {
         if wants_receipt {
             // Before any answer can come: both go by the same lane.
             let holders: Vec<Member> = holders.iter().copied().filter(|&holder| holder != source).collect();
-            let routed =
-                LaneFrame::Routed { source, number, holders, complete: self.members.is_complete(now) };
+            let routed = LaneFrame::Routed { source, number, holders, complete: self.is_complete(now) };
             if !push(&self.members, source, lane, routed.encode()) {
                 self.tally.answers_lost += 1;
             }

@@ -3,7 +3,8 @@
 //! | file | what |
 //! |---|---|
 //! | `world.rs` | the edges around the Router, played by hand, and a clock that a script moves |
-//! | `hello.rs` | who is admitted, with which epoch, and what becomes of an older life; leases |
+//! | `hello.rs` | who is admitted, with which epoch, and what becomes of an older life |
+//! | `leasing.rs` | leases, those of strangers too; when a relay may call itself complete; freezes |
 //! | `holding.rs` | joins, leaves, and who is told when of what is held elsewhere |
 //! | `routing.rs` | publications and answers, full lanes, frames that must not be |
 //! | `losing.rs` | heartbeat, silence, goodbye, reaping, stop; whether the relay is complete |
@@ -11,6 +12,7 @@
 
 mod hello;
 mod holding;
+mod leasing;
 mod losing;
 mod random;
 mod routing;

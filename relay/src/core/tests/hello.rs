@@ -6,7 +6,7 @@ use proto::link::{CloseCode, Lane, Member, ToEdge, ToRelay, lane_of};
 
 use super::super::{Action, Event};
 use super::world::{
-    UNIX_MS, World, channel, closed, edge_id, held_here_only, hello, ms, publication, routed, welcome,
+    UNIX_MS, World, channel, closed, edge_id, ends, held_here_only, hello, ms, publication, routed, welcome,
 };
 
 #[test]
@@ -16,11 +16,10 @@ fn a_hello_is_welcomed_and_admitted_and_a_lease_is_asked_for() {
     world.hello(a, None);
     world.hears(a, &[welcome(UNIX_MS, 1)]);
     let edge = edge_id("a", UNIX_MS);
-    world.does(&[Action::Admit { link: a, edge: edge.clone() }, Action::GrantLease { edge: edge.clone() }]);
+    world.does(&[Action::Admit { link: a, edge: edge.clone() }]);
 
-    world.tell(Event::Leased { edge });
-    world.hears(a, &[ToEdge::Leased { epoch: Epoch(UNIX_MS) }]);
-    world.does(&[]);
+    assert_eq!(world.leased(a), [UNIX_MS]);
+    assert_eq!(world.leases(), [edge.to_string()]);
 }
 
 #[test]
@@ -40,14 +39,13 @@ fn an_edge_that_cannot_be_welcomed_is_lost_like_any_other() {
     world.control_bytes_max = 0;
     let a = world.open("a");
     world.hello(a, None);
-    let edge = edge_id("a", UNIX_MS);
     world.does(&[
-        Action::Admit { link: a, edge: edge.clone() },
-        Action::GrantLease { edge: edge.clone() },
+        Action::Admit { link: a, edge: edge_id("a", UNIX_MS) },
         closed(a, CloseCode::Overflow, "the control stream's queue is full"),
     ]);
+    assert_eq!(world.leases(), Vec::<String>::new(), "nobody knows of it");
     world.wait(ms(3_300));
-    world.does(&[Action::Reap { edge }]);
+    world.does(&[]);
 }
 
 #[test]
@@ -100,8 +98,7 @@ fn an_edge_that_comes_back_within_3_3_s_keeps_its_epoch_and_is_not_reaped() {
     let again = world.open("a");
     world.hello(again, Some(Epoch(UNIX_MS)));
     world.hears(again, &[welcome(UNIX_MS, 2)]);
-    let edge = edge_id("a", UNIX_MS);
-    world.does(&[Action::Admit { link: again, edge: edge.clone() }, Action::GrantLease { edge }]);
+    world.does(&[Action::Admit { link: again, edge: edge_id("a", UNIX_MS) }]);
 
     world.says(again, ToRelay::Synced);
     assert!(world.is_complete(), "nobody is lost any more");
@@ -114,7 +111,7 @@ fn an_edge_that_comes_back_after_3_3_s_takes_a_new_epoch() {
     let (mut world, [a]) = World::linked(["a"]);
     world.close(a);
     world.wait(ms(3_300));
-    world.does(&[Action::Reap { edge: edge_id("a", UNIX_MS) }]);
+    world.does(&[ends(edge_id("a", UNIX_MS))]);
     let again = world.open("a");
     world.hello(again, Some(Epoch(UNIX_MS)));
     world.hears(again, &[welcome(UNIX_MS + 3_300, 2)]);
@@ -128,11 +125,7 @@ fn an_edge_that_starts_anew_ends_its_former_life_at_once() {
     let again = world.open("a");
     world.hello(again, None);
     let (former, edge) = (edge_id("a", UNIX_MS), edge_id("a", UNIX_MS + 500));
-    world.does(&[
-        Action::Reap { edge: former },
-        Action::Admit { link: again, edge: edge.clone() },
-        Action::GrantLease { edge },
-    ]);
+    world.does(&[Action::Admit { link: again, edge }, ends(former)]);
     world.wait_pinging(ms(10_000), &[again]);
     world.does(&[]);
 }
@@ -146,8 +139,7 @@ fn a_hello_on_a_newer_link_of_the_same_life_replaces_the_older() {
     let edge = edge_id("a", UNIX_MS);
     world.does(&[
         closed(a, CloseCode::Replaced, "this edge has a newer link"),
-        Action::Admit { link: newer, edge: edge.clone() },
-        Action::GrantLease { edge },
+        Action::Admit { link: newer, edge },
     ]);
     world.hears(newer, &[welcome(UNIX_MS, 3)]);
     world.hears(b, &[held_here_only("c"), ToEdge::Gone { member: Member(1) }]);
@@ -180,10 +172,9 @@ fn a_newer_edge_of_a_name_supersedes_the_older_and_ends_its_life() {
     world.hello(newer, None);
     let edge = edge_id("a", UNIX_MS + 1_000);
     world.does(&[
-        closed(a, CloseCode::Superseded, "a newer edge of this name is linked"),
-        Action::Reap { edge: edge_id("a", UNIX_MS) },
-        Action::Admit { link: newer, edge: edge.clone() },
-        Action::GrantLease { edge },
+        closed(a, CloseCode::Superseded, "a newer edge of this name has come"),
+        Action::Admit { link: newer, edge },
+        ends(edge_id("a", UNIX_MS)),
     ]);
     world.hears(b, &[ToEdge::Gone { member: Member(1) }]);
 }
@@ -211,7 +202,7 @@ fn an_edge_that_was_superseded_does_not_take_its_name_back() {
     world.done();
     let again = world.open("a");
     world.hello(again, Some(Epoch(UNIX_MS)));
-    world.does(&[closed(again, CloseCode::Superseded, "a newer edge of this name is linked")]);
+    world.does(&[closed(again, CloseCode::Superseded, "a newer edge of this name has come")]);
     world.hears(newer, &[welcome(UNIX_MS + 1_000, 2)]);
 }
 
@@ -270,24 +261,6 @@ fn no_number_of_a_member_is_used_twice() {
         world.heard(a);
         assert_eq!(world.member(a), Member(number));
     }
-}
-
-#[test]
-fn a_lease_is_told_to_the_living_one_only() {
-    let (mut world, [a, b]) = World::linked(["a", "b"]);
-    world.tell(Event::Leased { edge: edge_id("a", UNIX_MS - 1) });
-    world.tell(Event::Leased { edge: edge_id("x", UNIX_MS) });
-    world.hears(a, &[]);
-    world.hears(b, &[]);
-
-    world.close(a);
-    world.tell(Event::Leased { edge: edge_id("a", UNIX_MS) });
-    world.hears(a, &[]);
-    let again = world.open("a");
-    world.hello(again, Some(Epoch(UNIX_MS)));
-    world.heard(again);
-    world.tell(Event::Leased { edge: edge_id("a", UNIX_MS) });
-    world.hears(again, &[ToEdge::Leased { epoch: Epoch(UNIX_MS) }]);
 }
 
 #[test]

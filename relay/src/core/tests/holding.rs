@@ -6,7 +6,7 @@
 use proto::link::{CloseCode, Member, ToEdge, ToRelay};
 
 use super::super::LinkKey;
-use super::world::{World, channel, closed, held_elsewhere, held_here_only, joined, ms, routed};
+use super::world::{StoreMood, World, channel, closed, held_elsewhere, held_here_only, joined, ms, routed};
 
 #[test]
 fn the_first_holder_is_answered_at_once_and_told_that_it_is_alone() {
@@ -272,6 +272,7 @@ fn an_edge_on_a_new_link_holds_nothing_until_it_joins_again() {
 fn a_control_stream_that_is_full_ends_its_link_only() {
     let (mut world, [a]) = World::linked(["a"]);
     world.control_bytes_max = WELCOME_BYTES;
+    world.store_mood = StoreMood::Away;
     let b = world.open("b");
     world.hello(b, None);
     world.heard(b);
@@ -288,6 +289,7 @@ fn a_control_stream_that_is_full_ends_its_link_only() {
 fn a_holder_that_cannot_be_told_is_no_holder_any_more() {
     let (mut world, [b]) = World::linked(["b"]);
     world.control_bytes_max = WELCOME_BYTES;
+    world.store_mood = StoreMood::Away;
     let a = world.link("a");
     world.holds(a, "c", false);
     world.join(a, "x");
@@ -300,6 +302,7 @@ fn a_holder_that_cannot_be_told_is_no_holder_any_more() {
 fn a_joiner_that_cannot_be_answered_does_not_count_in_the_others_answer() {
     let (mut world, [a, c]) = World::linked(["a", "c"]);
     world.control_bytes_max = WELCOME_BYTES;
+    world.store_mood = StoreMood::Away;
     let b = world.link("b");
     world.holds(a, "room", false);
     world.join(b, "x");
@@ -320,5 +323,5 @@ fn a_joiner_that_cannot_be_answered_does_not_count_in_the_others_answer() {
     );
 }
 
-/// A control queue of this size takes a welcome; later one answer to a join, and no second frame.
+/// A control queue of this size takes a welcome, and no word about a lease; later one answer to a join, and no second frame.
 const WELCOME_BYTES: usize = 17;

@@ -1,7 +1,9 @@
 //! The Router's surroundings, played by hand: edges whose queues a script drains and decodes, a shell that does nothing
 //! but write down, and a clock that a script moves.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
+use std::pin::pin;
+use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -11,6 +13,8 @@ use proto::limits::{CONTROL_BYTES_MAX, LANE_BYTES_MAX, LANES};
 use proto::link::{
     Answer, CloseCode, HEARTBEAT_BYTES, Lane, LaneFrame, Member, PublicationFrame, ToEdge, ToRelay, lane_of,
 };
+
+use store::{Beat, Lease, Score, Store, StoreError};
 
 use super::super::{Action, Event, LinkKey, LinkOutboxes, Router};
 
@@ -26,6 +30,28 @@ pub(super) struct World {
     /// Of links that are opened from now on.
     pub(super) lane_bytes_max: usize,
     done: Vec<Action>,
+    pub(super) store: Store,
+    pub(super) store_mood: StoreMood,
+    /// Answers that a slow store has not given.
+    withheld: VecDeque<Event>,
+    /// How often the store was to remove an edge's routes.
+    pub(super) removals: u32,
+    pub(super) fails_removals: bool,
+    /// The store does not know the cluster, or did not until a relay set the mark.
+    is_unsettled: bool,
+    pub(super) has_settled: bool,
+}
+
+/// How the store is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum StoreMood {
+    Well,
+    /// Nothing is done.
+    Away,
+    /// Everything is done, and nothing answered.
+    Deaf,
+    /// Everything is done, and answered when the script says so.
+    Slow,
 }
 
 /// One end of a link.
@@ -35,6 +61,7 @@ struct Edge {
     heartbeat: Drain<CloseCode>,
     lanes: Vec<Drain<CloseCode>>,
     welcome: Option<(Epoch, Member)>,
+    leased: Vec<u64>,
     last_join: u32,
     lane_numbers: [u64; LANES],
 }
@@ -46,6 +73,13 @@ impl World {
     }
 
     pub(super) fn with_seed(hash_seed: u64) -> Self {
+        let mut world = Self::unstarted(hash_seed);
+        world.wait(ms(0));
+        world
+    }
+
+    /// A relay that has not asked the store anything yet.
+    pub(super) fn unstarted(hash_seed: u64) -> Self {
         let now = Instant::now();
         Self {
             router: Router::new(hash_seed, now, Duration::from_millis(UNIX_MS)),
@@ -54,6 +88,13 @@ impl World {
             control_bytes_max: CONTROL_BYTES_MAX,
             lane_bytes_max: LANE_BYTES_MAX,
             done: Vec::new(),
+            store: Store::memory(),
+            store_mood: StoreMood::Well,
+            withheld: VecDeque::new(),
+            removals: 0,
+            fails_removals: false,
+            is_unsettled: false,
+            has_settled: false,
         }
     }
 
@@ -93,6 +134,7 @@ impl World {
             heartbeat,
             lanes,
             welcome: None,
+            leased: Vec::new(),
             last_join: 0,
             lane_numbers: [0; LANES],
         };
@@ -104,7 +146,99 @@ impl World {
     /// One turn of the event loop.
     pub(super) fn tell(&mut self, event: Event) {
         self.router.handle(self.now, event);
-        self.done.extend(std::iter::from_fn(|| self.router.poll_action()));
+        self.act();
+    }
+
+    /// Plays the store; the rest is for the script.
+    fn act(&mut self) {
+        while let Some(action) = self.router.poll_action() {
+            let Some(event) = self.ask_store(&action) else {
+                self.done.push(action);
+                continue;
+            };
+            if let Action::EndLease { edge, .. } = action {
+                self.done.push(ends(edge));
+            }
+            match self.store_mood {
+                StoreMood::Slow => self.withheld.push_back(event),
+                StoreMood::Well | StoreMood::Away | StoreMood::Deaf => self.router.handle(self.now, event),
+            }
+        }
+    }
+
+    fn ask_store(&mut self, action: &Action) -> Option<Event> {
+        let store = self.store.clone();
+        let is_reached = self.store_mood != StoreMood::Away;
+        Some(match action.clone() {
+            Action::GrantLease { edge, capacity, version, score, .. } => {
+                let (relay, address) = (node_name("relay-1"), String::new());
+                let lease = Lease { edge: edge.clone(), relay, address, capacity, version, since: 0 };
+                let result = is_reached.then(|| now_or_never(store.grant_lease(&lease, score)));
+                Event::Granted { edge, score, result: self.told(result) }
+            }
+            Action::Beat(beat) => {
+                let mut result = is_reached.then(|| now_or_never(store.beat(&beat)));
+                self.has_settled |= is_reached && beat.settles;
+                if let Some(Ok(leases)) = &mut result {
+                    leases.is_settled = !self.is_unsettled || self.has_settled;
+                }
+                Event::Beaten { beat, result: self.told(result) }
+            }
+            Action::EndLease { edge, score } => {
+                let result = is_reached.then(|| now_or_never(store.end_lease(&edge, score)));
+                Event::LeaseEnded { edge, result: self.told(result) }
+            }
+            Action::RemoveRoutes { edge } => {
+                self.removals += 1;
+                if self.fails_removals {
+                    return Some(Event::RoutesRemoved { edge, result: Err(StoreError::Unanswered) });
+                }
+                let result = is_reached.then(|| now_or_never(store.remove_routes(&edge)));
+                Event::RoutesRemoved { edge, result: self.told(result) }
+            }
+            Action::Admit { .. } | Action::Close { .. } => return None,
+        })
+    }
+
+    fn told<T>(&self, result: Option<Result<T, StoreError>>) -> Result<T, StoreError> {
+        match self.store_mood {
+            StoreMood::Well | StoreMood::Slow => result.expect("it was reached"),
+            StoreMood::Away => Err(StoreError::Away),
+            StoreMood::Deaf => Err(StoreError::Unanswered),
+        }
+    }
+
+    /// Gives what the store owes, in order.
+    pub(super) fn store_answers(&mut self) {
+        while let Some(event) = self.withheld.pop_front() {
+            self.tell(event);
+        }
+    }
+
+    /// Who has a lease, as the store says.
+    pub(super) fn leases(&self) -> Vec<String> {
+        let read = Beat { renewed: Vec::new(), score: Score(0), settles: false };
+        let leases = now_or_never(self.store.beat(&read)).expect("memory never fails");
+        leases.scores.keys().map(ToString::to_string).collect()
+    }
+
+    /// The mark that the store knows the cluster is gone.
+    pub(super) fn unsettle(&mut self) {
+        self.is_unsettled = true;
+        self.has_settled = false;
+    }
+
+    /// Another relay hears this edge.
+    pub(super) fn renew_elsewhere(&self, name: &str, epoch: u64, score: u64) {
+        let beat = Beat { renewed: vec![edge_id(name, epoch)], score: Score(score), settles: false };
+        now_or_never(self.store.beat(&beat)).expect("memory never fails");
+    }
+
+    /// Somebody else gives a lease, or what is left of another time.
+    pub(super) fn plant(&self, edge: EdgeId, score: u64) {
+        let (relay, version) = (node_name("relay-2"), "1".to_owned());
+        let lease = Lease { edge, relay, address: String::new(), capacity: 500, version, since: 0 };
+        now_or_never(self.store.grant_lease(&lease, Score(score))).expect("memory never fails");
     }
 
     /// Lets `duration` pass; what is due in it is done when it is due.
@@ -113,7 +247,7 @@ impl World {
         while let Some(due) = self.router.poll_timeout().filter(|&due| due <= until) {
             self.now = self.now.max(due);
             self.router.handle_timeout(self.now);
-            self.done.extend(std::iter::from_fn(|| self.router.poll_action()));
+            self.act();
             assert!(self.router.poll_timeout().is_none_or(|next| next > self.now), "what was due is done");
         }
         self.now = until;
@@ -205,7 +339,7 @@ impl World {
 
     // What edges hear.
 
-    /// Takes what waits in the control stream.
+    /// Takes what waits in the control stream, words about leases left out: [`Self::leased`] has them.
     #[track_caller]
     pub(super) fn heard(&mut self, link: LinkKey) -> Vec<ToEdge> {
         let edge = self.edge(link);
@@ -214,11 +348,20 @@ impl World {
         let heard: Vec<ToEdge> =
             batch.iter().map(|frame| ToEdge::decode(frame).expect("relays speak well")).collect();
         for frame in &heard {
-            if let ToEdge::Welcome { epoch, member } = *frame {
-                edge.welcome = Some((epoch, member));
+            match *frame {
+                ToEdge::Welcome { epoch, member } => edge.welcome = Some((epoch, member)),
+                ToEdge::Leased { epoch } => edge.leased.push(epoch.0),
+                ToEdge::Ended { next } => edge.welcome = edge.welcome.map(|(_, member)| (next, member)),
+                ToEdge::Joined { .. } | ToEdge::Elsewhere { .. } | ToEdge::Gone { .. } => {}
             }
         }
-        heard
+        heard.into_iter().filter(|frame| !matches!(frame, ToEdge::Leased { .. })).collect()
+    }
+
+    /// The leases that it was told of since the last look, what it has heard by now included.
+    pub(super) fn leased(&mut self, link: LinkKey) -> Vec<u64> {
+        self.heard(link);
+        std::mem::take(&mut self.edge(link).leased)
     }
 
     /// Exactly this waits in the control stream.
@@ -337,6 +480,19 @@ pub(super) fn routed(source: Member, number: u64, holders: &[Member], complete: 
 
 pub(super) fn answer(source: Member, number: u64, holder: Member, answer: Answer) -> LaneFrame<'static> {
     LaneFrame::Answer { source, number, holder, answer }
+}
+
+/// A lease is ended, whatever its score.
+pub(super) fn ends(edge: EdgeId) -> Action {
+    Action::EndLease { edge, score: Score(0) }
+}
+
+/// Memory never waits.
+fn now_or_never<T>(future: impl Future<Output = T>) -> T {
+    match pin!(future).poll(&mut Context::from_waker(Waker::noop())) {
+        Poll::Ready(value) => value,
+        Poll::Pending => panic!("memory waits"),
+    }
 }
 
 pub(super) fn closed(link: LinkKey, code: CloseCode, reason: &str) -> Action {
