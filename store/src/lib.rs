@@ -5,6 +5,8 @@
 
 mod error;
 pub mod memory;
+pub mod redis;
+mod stats;
 
 use std::collections::BTreeMap;
 
@@ -12,12 +14,17 @@ use proto::id::{Channel, EdgeId, NodeName};
 
 pub use error::StoreError;
 use memory::Memory;
+use redis::Redis;
+pub use redis::{InvalidRedis, RedisConfig};
+pub use stats::{ClassStats, ErrorKind, Stats};
 
 /// The cluster's memory. Cheap to clone: clones share it.
 #[derive(Debug, Clone)]
 pub enum Store {
     /// In this process, and gone with it.
     Memory(Memory),
+    /// In Redis, shared with the cluster.
+    Redis(Redis),
 }
 
 /// That an edge holds a channel, or that it does not.
@@ -88,8 +95,26 @@ impl Store {
         Self::Memory(Memory::default())
     }
 
-    /// Remembers what `edge` holds and does not hold; whether it has a lease: without one nothing is remembered as
-    /// held. `clients` is how many it has now, for operators. A channel stands in `writes` at most once.
+    /// The memory in a Redis. Answers before it is connected; until it is, and whenever it is not, calls fail with
+    /// [`StoreError::Away`].
+    ///
+    /// # Errors
+    /// This machine gives no thread, or not the descriptors for one.
+    pub fn redis(config: RedisConfig) -> std::io::Result<Self> {
+        Redis::new(config).map(Self::Redis)
+    }
+
+    /// How it does, and what it has counted so far.
+    pub fn stats(&self) -> Stats {
+        match self {
+            Self::Memory(_) => Stats::of_memory(),
+            Self::Redis(redis) => redis.stats(),
+        }
+    }
+
+    /// Remembers what `edge` holds and does not hold. Without a lease nothing is remembered as held: answers `false`
+    /// if something should have been and was not. `clients` is how many it has now, for operators. A channel stands in
+    /// `writes` at most once.
     ///
     /// Calls for one edge must not overlap.
     ///
@@ -98,11 +123,12 @@ impl Store {
     pub async fn write_routes(
         &self,
         edge: &EdgeId,
-        _clients: u64,
+        clients: u64,
         writes: &[RouteWrite],
     ) -> Result<bool, StoreError> {
         match self {
             Self::Memory(memory) => Ok(memory.write_routes(edge, writes)),
+            Self::Redis(redis) => redis.write_routes(edge, clients, writes).await,
         }
     }
 
@@ -113,6 +139,7 @@ impl Store {
     pub async fn index(&self, edge: &EdgeId, cursor: u64, count: usize) -> Result<IndexPage, StoreError> {
         match self {
             Self::Memory(memory) => Ok(memory.index(edge, cursor, count)),
+            Self::Redis(redis) => redis.index(edge, cursor, count).await,
         }
     }
 
@@ -123,6 +150,7 @@ impl Store {
     pub async fn holders(&self, channel: &Channel) -> Result<Vec<EdgeId>, StoreError> {
         match self {
             Self::Memory(memory) => Ok(memory.holders(channel)),
+            Self::Redis(redis) => redis.holders(channel).await,
         }
     }
 
@@ -138,6 +166,7 @@ impl Store {
                 memory.grant_lease(&lease.edge, score);
                 Ok(())
             }
+            Self::Redis(redis) => redis.grant_lease(lease, score).await,
         }
     }
 
@@ -148,6 +177,7 @@ impl Store {
     pub async fn beat(&self, beat: &Beat) -> Result<Leases, StoreError> {
         match self {
             Self::Memory(memory) => Ok(memory.beat(beat)),
+            Self::Redis(redis) => redis.beat(beat).await,
         }
     }
 
@@ -158,6 +188,7 @@ impl Store {
     pub async fn end_lease(&self, edge: &EdgeId, score: Score) -> Result<bool, StoreError> {
         match self {
             Self::Memory(memory) => Ok(memory.end_lease(edge, score)),
+            Self::Redis(redis) => redis.end_lease(edge, score).await,
         }
     }
 
@@ -169,6 +200,19 @@ impl Store {
     pub async fn remove_routes(&self, edge: &EdgeId) -> Result<u64, StoreError> {
         match self {
             Self::Memory(memory) => Ok(memory.remove_routes(edge)),
+            Self::Redis(redis) => redis.remove_routes(edge).await,
+        }
+    }
+
+    /// Removes routes of edges that have neither lease nor index and are not about to be cleaned up, and answers how
+    /// many there were: none, if everything else works. It takes its time: a relay's slow task.
+    ///
+    /// # Errors
+    /// What was not looked at is left for the next time.
+    pub async fn sweep(&self) -> Result<u64, StoreError> {
+        match self {
+            Self::Memory(_) => Ok(0),
+            Self::Redis(redis) => redis.sweep().await,
         }
     }
 }

@@ -29,15 +29,18 @@ impl Memory {
     pub(crate) fn write_routes(&self, edge: &EdgeId, writes: &[RouteWrite]) -> bool {
         let mut shared = self.lock();
         let has_lease = shared.scores.contains_key(edge);
+        let mut is_open = true;
         for RouteWrite { channel, held } in writes {
             if !held {
                 shared.forget_route(edge, channel);
             } else if has_lease {
                 shared.channels_by_edge.entry(edge.clone()).or_default().insert(channel.clone());
                 shared.edges_by_channel.entry(channel.clone()).or_default().insert(edge.clone());
+            } else {
+                is_open = false;
             }
         }
-        has_lease
+        is_open
     }
 
     pub(crate) fn index(&self, edge: &EdgeId, cursor: u64, count: usize) -> IndexPage {
