@@ -25,7 +25,8 @@ use tokio::runtime;
 use tokio::sync::oneshot;
 
 pub use config::{InvalidRedis, PREFIX_BYTES_MAX, PREFIX_DEFAULT, RedisConfig};
-use connection::{Connection, Purpose, keep_connected};
+use connection::{Connection, keep_connected};
+use dial::Purpose;
 use keys::Keys;
 
 use crate::{Beat, IndexPage, Lease, Leases, RouteWrite, Score, Stats, StoreError};

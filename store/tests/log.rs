@@ -11,7 +11,7 @@ use std::io::Write;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use store::{ErrorKind, StoreError};
+use store::ErrorKind;
 use support::*;
 use tracing::Level;
 
@@ -55,6 +55,8 @@ async fn the_log_has_one_line_for_each_change() {
     let deadline = Instant::now() + Duration::from_secs(3);
     while Instant::now() < deadline || store.stats().writes.errors(ErrorKind::OutOfMemory) < 3 {
         assert!(store.write_routes(&edge("edge-1.7"), 1, &held(&["#bob"])).await.is_err());
+        // A full Redis still removes.
+        let _ = store.write_routes(&edge("edge-1.7"), 1, &left(&["#bob"])).await;
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
     let lines = log.take();
@@ -62,7 +64,11 @@ async fn the_log_has_one_line_for_each_change() {
     assert!(lines.contains("WARN") && lines.contains("writes") && lines.contains("out_of_memory"), "{lines}");
     assert!(lines.contains("OOM command not allowed"), "{lines}");
     server.run("CONFIG SET maxmemory 0");
-    assert!(write(&store, "edge-1.7", &held(&["#bob"])).await);
+    eventually("called up again", async || {
+        write(&store, "edge-1.7", &held(&["#bob"])).await;
+        store.stats().writes.is_up.then_some(())
+    })
+    .await;
     let lines = log.take();
     assert_eq!((lines.matches("redis is there").count(), lines.lines().count()), (1, 1), "{lines}");
 
@@ -80,7 +86,7 @@ async fn the_log_has_one_line_for_each_change() {
     // Somebody else's key, met again and again.
     server.run("SET cw:route:{#bob} other");
     for _ in 0..10 {
-        assert_eq!(store.holders(&channel("#bob")).await, Err(StoreError::Away));
+        assert!(store.holders(&channel("#bob")).await.is_err());
     }
     let lines = log.take();
     assert_eq!(lines.matches("holds another type").count(), 1, "{lines}");

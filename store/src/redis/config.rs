@@ -11,6 +11,10 @@ pub const PREFIX_DEFAULT: &str = "cw:";
 pub const PREFIX_BYTES_MAX: usize = 64;
 
 /// Where Redis is, who we are there, and the prefix of our keys. Shows no password.
+///
+/// It takes a Redis of 6.2 or later. A user with limited rights needs our keys (`~<prefix>*`), the commands that are
+/// in this crate, and among them `CLIENT INFO` and `CLIENT KILL`: without these late writes could not be stopped, so
+/// there is no going without.
 #[derive(Clone)]
 pub struct RedisConfig {
     pub(crate) address: Address,

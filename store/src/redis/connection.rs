@@ -8,15 +8,16 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
 use redis::aio::MultiplexedConnection;
-use redis::{Arg, Pipeline, RedisError, RedisResult, Value};
+use redis::{Pipeline, RedisError, RedisResult, Value};
 use tokio::task::AbortHandle;
 use tokio::time::timeout;
 use tracing::{debug, info, warn};
 
 use super::config::RedisConfig;
 use super::counts::Counts;
-use super::dial::{Dialled, Identity, dial};
+use super::dial::{Dialled, Identity, Purpose, dial};
 use super::fault::{Fault, error_in};
+use super::keys::key_of;
 use crate::{ClassStats, ErrorKind, StoreError};
 
 /// How long an answer may take. A Redis in the same place answers within 1 ms; a client's connect waits this long.
@@ -38,24 +39,12 @@ const BACKOFF_MAX: Duration = Duration::from_secs(1);
 /// A connection that was good for this long and then closed had nothing wrong with it, even if nobody used it.
 const PROOF_BY_AGE: Duration = Duration::from_secs(1);
 
+/// How long nothing may be refused until a Redis that refused is called up again. A full one still removes: else each
+/// leave would be told as its return, and each join as its going.
+const CALM_AFTER_REFUSAL: Duration = Duration::from_secs(5);
+
 /// A foreign value may be met by every call; the log says so once in this time.
 const WRONG_TYPE_LOG_EVERY: Duration = Duration::from_secs(60);
-
-/// What a connection is for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Purpose {
-    Reads,
-    Writes,
-}
-
-impl Purpose {
-    pub(crate) fn label(self) -> &'static str {
-        match self {
-            Self::Reads => "reads",
-            Self::Writes => "writes",
-        }
-    }
-}
 
 /// That the key of a command holds something of another type.
 #[derive(Debug, Clone, Copy)]
@@ -94,6 +83,7 @@ struct State {
     /// Whether connecting is not enough to be called up: Redis has accepted us before, and refused or ignored what we
     /// asked then. Without this each try of a call would be told as a return.
     needs_proof: bool,
+    refused: Option<Instant>,
     rest: Duration,
     tries: u32,
     wrong_type_told: Option<Instant>,
@@ -225,7 +215,10 @@ impl Connection {
         }
         state.needs_proof = fault.is_an_answer() || !live.is_proved;
         state.tries = if live.is_proved { 0 } else { state.tries };
-        state.rest = if fault.is_an_answer() { REST_AFTER_REFUSAL } else { Duration::ZERO };
+        if fault.is_an_answer() {
+            state.rest = REST_AFTER_REFUSAL;
+            state.refused = Some(Instant::now());
+        }
         self.counts.failed(fault.kind);
         self.tell_away(&mut state, fault);
     }
@@ -249,7 +242,9 @@ impl Connection {
         if let Some(live) = state.live.as_mut().filter(|live| live.generation == generation) {
             live.is_proved = true;
             state.tries = 0;
-            self.tell_up(&mut state);
+            if state.refused.is_none_or(|refused| refused.elapsed() >= CALM_AFTER_REFUSAL) {
+                self.tell_up(&mut state);
+            }
         }
     }
 
@@ -313,15 +308,4 @@ pub(crate) async fn keep_connected(connection: Arc<Connection>) {
 /// Spreads the tries of many nodes. Without randomness they all come at the middle.
 fn random_fraction() -> f64 {
     getrandom::u32().map_or(0.5, |bits| f64::from(bits) / (f64::from(u32::MAX) + 1.0))
-}
-
-/// The first key of `command`: its first argument, or that of a script.
-fn key_of(command: &redis::Cmd) -> String {
-    let mut arguments = command.args_iter().filter_map(|argument| match argument {
-        Arg::Simple(bytes) => Some(String::from_utf8_lossy(bytes)),
-        _ => None,
-    });
-    let name = arguments.next().unwrap_or_default();
-    let place = if name == "EVAL" { 2 } else { 0 };
-    arguments.nth(place).unwrap_or_default().into_owned()
 }

@@ -11,7 +11,6 @@ use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
 use super::config::{Address, RedisConfig};
-use super::connection::Purpose;
 use super::fault::{Fault, error_in};
 use super::reply;
 use crate::ErrorKind;
@@ -23,6 +22,22 @@ const STEP_TIMEOUT: Duration = Duration::from_millis(250);
 /// How many commands may wait inside the crate for their turn on the wire: the crate's own choice. Whoever finds no
 /// room waits, and no longer than for an answer.
 const QUEUE_MAX: usize = 50;
+
+/// What a connection is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Purpose {
+    Reads,
+    Writes,
+}
+
+impl Purpose {
+    pub(crate) fn label(self) -> &'static str {
+        match self {
+            Self::Reads => "reads",
+            Self::Writes => "writes",
+        }
+    }
+}
 
 /// A connection that is ready.
 pub(crate) struct Dialled {

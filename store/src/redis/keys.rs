@@ -1,6 +1,7 @@
 //! The names of our keys. A command or script names keys of one slot only: of one pair of braces.
 
 use proto::id::{Channel, EdgeId};
+use redis::{Arg, Cmd};
 
 /// Makes keys under a prefix.
 ///
@@ -51,6 +52,17 @@ impl Keys {
     }
 }
 
+/// The first key of `command`: its first argument, or that of a script.
+pub(crate) fn key_of(command: &Cmd) -> String {
+    let mut arguments = command.args_iter().filter_map(|argument| match argument {
+        Arg::Simple(bytes) => Some(String::from_utf8_lossy(bytes)),
+        _ => None,
+    });
+    let name = arguments.next().unwrap_or_default();
+    let place = if name == "EVAL" { 2 } else { 0 };
+    arguments.nth(place).unwrap_or_default().into_owned()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -68,5 +80,12 @@ mod tests {
         assert_eq!(keys.edges(), "cw:{edges}");
         assert_eq!(keys.ended(), "cw:{edges}:ended");
         assert_eq!(keys.settled(), "cw:{edges}:settled");
+    }
+
+    #[test]
+    fn a_command_tells_its_key() {
+        assert_eq!(key_of(redis::cmd("SADD").arg("a").arg("b")), "a");
+        assert_eq!(key_of(redis::cmd("EVAL").arg("return 1").arg(2).arg("a").arg("b")), "a");
+        assert_eq!(key_of(&redis::cmd("EXEC")), "");
     }
 }

@@ -8,7 +8,7 @@ use redis::Pipeline;
 use super::{Client, reply, scripts};
 use crate::{IndexPage, RouteWrite, StoreError};
 
-/// Writes of one round trip. Redis needs some 2 µs for each, and meanwhile serves nobody else.
+/// Writes of one round. Redis needs about 1 ms for them, and meanwhile serves nobody else.
 const WRITES_PER_ROUND: usize = 1_000;
 
 /// Members of an index that are asked for at once, and removed at once.

@@ -1,5 +1,7 @@
 //! Each way in which Redis can refuse, provoked.
 
+use std::time::{Duration, Instant};
+
 use store::{ErrorKind, RedisConfig, Stats, Store, StoreError};
 
 use crate::support::*;
@@ -23,7 +25,6 @@ async fn refused_writes(store: &Store, kind: ErrorKind) {
 async fn works(store: &Store) {
     assert!(write(store, "edge-1.7", &held(&["news"])).await);
     assert_eq!(holders(store, "news").await, ["edge-1.7"]);
-    up(store).await;
 }
 
 #[tokio::test]
@@ -35,11 +36,20 @@ async fn out_of_memory_stops_writes_and_lets_reads_go_on() {
     server.run("CONFIG SET maxmemory 1");
     assert_eq!(store.write_routes(&edge("edge-1.7"), 1, &held(&["chat:1"])).await, Err(StoreError::Away));
     refused_writes(&store, ErrorKind::OutOfMemory).await;
+    let refused_at = Instant::now();
     assert_eq!(holders(&store, "news").await, ["edge-1.7"]);
     assert!(store.stats().reads.is_up);
     assert_eq!(store.stats().reads.errors(ErrorKind::OutOfMemory), 0);
+    // What only removes is still done, and no sign of health.
+    assert!(write(&store, "edge-1.7", &left(&["chat:1"])).await);
+    let is_up = store.stats().writes.is_up;
+    assert!(!is_up || refused_at.elapsed() > Duration::from_secs(4));
     server.run("CONFIG SET maxmemory 0");
-    works(&store).await;
+    eventually("called up again", async || {
+        works(&store).await;
+        store.stats().writes.is_up.then_some(())
+    })
+    .await;
 }
 
 #[tokio::test]
