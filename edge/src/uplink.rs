@@ -62,10 +62,16 @@ impl Uplink {
     /// A newer edge of this name is linked.
     pub(crate) async fn run(self, mut stop: watch::Receiver<bool>) -> Result<(), RunError> {
         let (mut generation, mut failures) = (0, 0);
-        let mut last_reason = String::new();
+        let mut trouble = Trouble::default();
         while !*stop.borrow() {
             generation += 1;
-            let (reason, has_lived) = match self.open(Generation(generation)).await {
+            let opened = tokio::select! {
+                // Nobody waits for a handshake that hangs; what it has opened is closed with it.
+                biased;
+                _ = stop.wait_for(|stop| *stop) => break,
+                opened = self.open(Generation(generation)) => opened,
+            };
+            let (reason, has_lived) = match opened {
                 Ok(serving) => {
                     let since = Instant::now();
                     let why = serving.run(Generation(generation), &self.inputs).await;
@@ -82,11 +88,12 @@ impl Uplink {
             // A relay that does not want this edge says so only after the handshake.
             if has_lived {
                 failures = 0;
-                last_reason.clear();
+                trouble.ends();
             }
-            if reason != last_reason {
+            if trouble.is_news() {
                 tracing::warn!(edge = %self.edge, relay = self.relay, reason, "no link to the relay; trying on");
-                last_reason = reason;
+            } else {
+                tracing::debug!(edge = %self.edge, relay = self.relay, reason, "still no link to the relay");
             }
             tokio::select! {
                 () = sleep(back_off(failures, chance())) => {}
@@ -127,6 +134,24 @@ impl Uplink {
             }
         }
         Err(last_error)
+    }
+}
+
+/// Whether it was said that the relay is away: once, however often a try fails and however often the reason changes.
+#[derive(Debug, Default)]
+struct Trouble {
+    is_told: bool,
+}
+
+impl Trouble {
+    /// Whether this failure is the first one since a link last lived.
+    fn is_news(&mut self) -> bool {
+        !std::mem::replace(&mut self.is_told, true)
+    }
+
+    /// There was a link.
+    fn ends(&mut self) {
+        self.is_told = false;
     }
 }
 
@@ -197,5 +222,13 @@ mod tests {
         assert_eq!(back_off(3, 0.5), Duration::from_millis(200));
         assert_eq!(back_off(5, 1.0), BACK_OFF_MAX);
         assert_eq!(back_off(u32::MAX, 1.0), BACK_OFF_MAX);
+    }
+
+    #[test]
+    fn a_relay_that_is_away_is_said_once_until_there_was_a_link() {
+        let mut trouble = Trouble::default();
+        assert_eq!([trouble.is_news(), trouble.is_news(), trouble.is_news()], [true, false, false]);
+        trouble.ends();
+        assert_eq!([trouble.is_news(), trouble.is_news()], [true, false]);
     }
 }
