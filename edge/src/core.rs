@@ -16,11 +16,13 @@
 //! | `session.rs` | one client's state |
 //! | `link.rs` | the link as the Hub sees it: greeting, joins, tellings, heartbeat |
 //! | `receipts.rs` | what became of directed messages |
-//! | `routes.rs` | what the store should say, and what it does say |
+//! | `routes.rs`, `routes/round.rs` | what the store should say, and what it does say; writing it again and again |
+//! | `freeze.rs` | what is left to believe after this edge stood still |
 //! | `tally.rs` | counters |
 
 mod channels;
 mod commands;
+mod freeze;
 mod hub;
 mod link;
 mod receipts;
@@ -39,10 +41,11 @@ use proto::client::code::Disconnect;
 use proto::client::{ClientId, Command};
 use proto::id::{Channel, EdgeId, NodeName};
 use proto::link::{CloseCode, Lane};
+use store::{IndexPage, RouteWrite, StoreError};
 
 pub use hub::Hub;
 pub use node::outbox::LinkOutboxes;
-pub use tally::{Outcome, Tally, Verdict};
+pub use tally::{Outcome, RouteCounts, Tally, Verdict};
 
 /// One client of this edge, as its door numbers it; no number is used twice.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -134,29 +137,37 @@ pub enum Event {
         /// What the ping said.
         ping: [u8; proto::link::HEARTBEAT_BYTES],
     },
-    /// The store has written a route, or not.
-    RouteWritten {
-        /// Which edge's: an older epoch's answer means nothing any more.
+    /// The store has answered [`Action::WriteRoutes`]; every such action gets exactly one answer.
+    RoutesWritten {
+        /// As the action had it.
         edge: EdgeId,
-        /// Which channel.
-        channel: Channel,
-        /// What was written.
-        held: bool,
+        /// As the action had them.
+        writes: Vec<RouteWrite>,
+        /// Whether the store knows a lease of `edge`.
+        result: Result<bool, StoreError>,
+    },
+    /// The store has answered [`Action::ReadIndex`]; every such action gets exactly one answer.
+    IndexRead {
+        /// As the action had it.
+        edge: EdgeId,
+        /// A part of what it has.
+        page: Result<IndexPage, StoreError>,
     },
     /// The store's answer to a look-up.
     LookedUp {
         /// As the action had it.
         ticket: Ticket,
         /// The edges with a lease that hold the channel.
-        holders: Result<Vec<EdgeId>, LookUpFailed>,
+        holders: Result<Vec<EdgeId>, StoreError>,
+    },
+    /// This edge stood still: what it heard before is too old to be believed.
+    Froze {
+        /// For how long, beyond what is usual.
+        late: Duration,
     },
     /// The edge stops: every client is told, and the relay.
     Stop,
 }
-
-/// The store could not say who holds a channel.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct LookUpFailed;
 
 /// A client that has come in.
 #[derive(Debug)]
@@ -198,14 +209,23 @@ pub enum Action {
         /// Told to the relay, and logged.
         reason: String,
     },
-    /// Write to the store that this edge holds a channel, or does not; [`Event::RouteWritten`] answers.
-    WriteRoute {
+    /// Write to the store what an edge holds and does not hold; [`Event::RoutesWritten`] answers. There is one at a time.
+    WriteRoutes {
+        /// This edge, in its present life or in one whose routes are left.
+        edge: EdgeId,
+        /// How many clients this edge has now, for operators.
+        clients: u64,
+        /// At most 256, each channel once.
+        writes: Vec<RouteWrite>,
+    },
+    /// Read a page of the reverse index; [`Event::IndexRead`] answers. There is one at a time.
+    ReadIndex {
         /// This edge, in its present life.
         edge: EdgeId,
-        /// Which.
-        channel: Channel,
-        /// Whether it does.
-        held: bool,
+        /// Where the page begins.
+        cursor: u64,
+        /// About how many channels it has.
+        count: usize,
     },
     /// Ask the store who holds a channel; [`Event::LookedUp`] answers.
     LookUp {

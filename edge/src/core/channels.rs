@@ -73,7 +73,7 @@ impl Hub {
                 let held = Held { subscribers: vec![subscriber], join: Join::Unlinked, elsewhere: false };
                 self.channels.insert(channel.clone(), held);
                 self.join(channel);
-                self.routes.want(channel, true, &mut self.actions);
+                self.routes.want(channel, true);
             }
         }
         self.settle(channel);
@@ -97,7 +97,7 @@ impl Hub {
         let was_settled = held.subscribers.remove(at).is_settled;
         if held.subscribers.is_empty() {
             self.channels.remove(channel);
-            self.routes.want(channel, false, &mut self.actions);
+            self.routes.want(channel, false);
             if self.is_linked() {
                 self.say(&ToRelay::Leave { channel: channel.clone() });
             }
@@ -185,6 +185,14 @@ impl Hub {
                 subscriber.is_past_route_wait = true;
                 self.settle(&channel);
             }
+        }
+    }
+
+    /// Nobody waits for the store any more, whether it could answer or not.
+    pub(super) fn settle_waiting(&mut self) {
+        let channels: Vec<Channel> = self.route_waits.iter().map(|wait| wait.channel.clone()).collect();
+        for channel in channels {
+            self.settle(&channel);
         }
     }
 

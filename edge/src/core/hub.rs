@@ -8,17 +8,17 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use proto::client::code::Disconnect;
 use proto::client::{Reply, json};
-use proto::id::{Channel, EdgeId, Epoch};
+use proto::id::{Channel, EdgeId};
 use proto::limits::LANES;
+use proto::link::ToRelay;
+use store::{RouteWrite, StoreError};
 
 use super::channels::{Held, RouteWait};
 use super::link::Link;
 use super::receipts::{Looked, Receipts};
-use super::routes::Routes;
+use super::routes::{Finished, Routes};
 use super::session::{Heart, Phase, Session};
-use super::{
-    Action, ClientKey, Encoding, Event, HubConfig, LookUpFailed, Map, Opened, Tally, Ticket, Verdict,
-};
+use super::{Action, ClientKey, Encoding, Event, HubConfig, Map, Opened, Tally, Ticket, Verdict};
 
 /// An edge without IO, time or chance.
 ///
@@ -33,8 +33,6 @@ pub struct Hub {
     pub(super) sessions: Map<ClientKey, Session>,
     pub(super) channels: Map<Channel, Held>,
     pub(super) link: Option<Link>,
-    /// The last lease that a relay gave.
-    pub(super) epoch: Option<Epoch>,
     /// The last number used on each lane, never used again in this life.
     pub(super) lane_numbers: [u64; LANES],
     pub(super) receipts: Receipts,
@@ -60,7 +58,6 @@ impl Hub {
             sessions: Map::with_hasher(hasher.clone()),
             channels: Map::with_hasher(hasher.clone()),
             link: None,
-            epoch: None,
             lane_numbers: [0; LANES],
             receipts: Receipts::new(hasher.clone()),
             routes: Routes::new(hasher),
@@ -86,7 +83,7 @@ impl Hub {
             Event::LinkClosed { generation } => self.link_closed(generation),
             Event::Control { generation, frame } => {
                 if self.is_current(generation) {
-                    self.control(frame);
+                    self.control(now, frame);
                 }
             }
             Event::Lane { generation, lane, frames } => {
@@ -99,14 +96,14 @@ impl Hub {
                     self.echo(now, ping);
                 }
             }
-            Event::RouteWritten { edge, channel, held } => {
-                self.routes.written(&edge, &channel, held, &mut self.actions);
-                self.settle(&channel);
-            }
+            Event::RoutesWritten { edge, writes, result } => self.routes_written(now, &edge, &writes, result),
+            Event::IndexRead { edge, page } => self.routes.page_read(&edge, page),
             Event::LookedUp { ticket, holders } => self.looked_up(ticket, holders),
+            Event::Froze { late } => self.froze(now, late),
             Event::Stop => self.stop(),
         }
         self.drop_slow();
+        self.write_routes(now);
     }
 
     /// What must be done now, until there is nothing more.
@@ -119,7 +116,8 @@ impl Hub {
         let session = self.timers.peek().map(|Reverse((due, _))| *due);
         let route_wait = self.route_waits.front().map(|wait| wait.until);
         let link = self.link.as_ref().map(Link::next_due);
-        [session, route_wait, link, self.receipts.next_due()].into_iter().flatten().min()
+        let (receipts, routes) = (self.receipts.next_due(), self.routes.next_due());
+        [session, route_wait, link, receipts, routes].into_iter().flatten().min()
     }
 
     /// Does what is due at `now`.
@@ -137,12 +135,20 @@ impl Hub {
             self.client_timeout(now, client, due);
         }
         self.drop_slow();
+        if let Some((edge, cursor, count)) = self.routes.next_page(now) {
+            self.actions.push_back(Action::ReadIndex { edge, cursor, count });
+        }
+        self.write_routes(now);
     }
 
     /// What was counted, and the levels of this moment.
     pub fn tally(&mut self) -> &Tally {
         self.tally.channels = self.channels.len() as u64;
         self.tally.receipts_pending = self.receipts.len() as u64;
+        self.tally.is_leased = self.routes.is_leased();
+        self.tally.routes = self.routes.written_len() as u64;
+        self.tally.routes_pending = self.routes.pending_len() as u64;
+        self.tally.route_counts = self.routes.counts();
         &self.tally
     }
 
@@ -217,14 +223,40 @@ impl Hub {
         self.arm(client);
     }
 
-    fn looked_up(&mut self, ticket: Ticket, holders: Result<Vec<EdgeId>, LookUpFailed>) {
-        let this_edge = self.this_edge().cloned();
-        let Some((pending, looked)) = self.receipts.looked_up(ticket, holders, this_edge.as_ref()) else {
+    /// Everything that happened in this turn goes to the store together, as soon as the store is idle.
+    fn write_routes(&mut self, now: Instant) {
+        if let Some((edge, writes)) = self.routes.next_batch(now) {
+            let clients = self.tally.clients;
+            self.actions.push_back(Action::WriteRoutes { edge, clients, writes });
+        }
+    }
+
+    fn routes_written(
+        &mut self,
+        now: Instant,
+        edge: &EdgeId,
+        writes: &[RouteWrite],
+        result: Result<bool, StoreError>,
+    ) {
+        match self.routes.written(now, edge, writes, result) {
+            Finished::Written => writes.iter().for_each(|write| self.settle(&write.channel)),
+            Finished::Failed => self.settle_waiting(),
+            Finished::Fenced => {
+                self.say(&ToRelay::Unleased { epoch: edge.epoch });
+                self.settle_waiting();
+            }
+        }
+    }
+
+    fn looked_up(&mut self, ticket: Ticket, holders: Result<Vec<EdgeId>, StoreError>) {
+        let Some((pending, looked)) = self.receipts.looked_up(ticket, holders, self.routes.edge()) else {
             return;
         };
+        self.tally.lookups[looked as usize] += 1;
         let verdict = match looked {
-            Looked::Nobody => Verdict::Offline,
-            Looked::Failed => Verdict::Unknown,
+            // A store that cannot be asked contradicts nobody, and the relay was complete.
+            Looked::Nobody | Looked::Away => Verdict::Offline,
+            Looked::Unanswered => Verdict::Unknown,
             Looked::Somebody => {
                 self.tally.memories_differ += 1;
                 Verdict::Unknown
@@ -281,6 +313,8 @@ impl Hub {
 
     fn stop(&mut self) {
         self.is_stopping = true;
+        // The relay reaps this edge when it hears the goodbye; removals of our own would only meet with the fence.
+        self.routes.unleased();
         let mut clients: Vec<ClientKey> = self.sessions.keys().copied().collect();
         clients.sort_unstable();
         for client in clients {

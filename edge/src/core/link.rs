@@ -28,19 +28,14 @@ pub(super) struct Link {
     last_echo: Instant,
     next_ping: Instant,
     last_join: u32,
-    welcome: Option<Welcome>,
+    /// This edge's number on the lanes, since the relay has greeted.
+    member: Option<Member>,
     /// The last members that went, since `Gone` and `Routed` travel on different streams and may overtake each other.
     gone: VecDeque<Member>,
 }
 
 /// So many members cannot go while one `Routed` is under way.
 const GONE_KEPT: usize = 256;
-
-#[derive(Debug)]
-struct Welcome {
-    member: Member,
-    edge: EdgeId,
-}
 
 impl Link {
     fn new(now: Instant, generation: Generation, outboxes: LinkOutboxes) -> Self {
@@ -51,13 +46,13 @@ impl Link {
             last_echo: now,
             next_ping: now,
             last_join: 0,
-            welcome: None,
+            member: None,
             gone: VecDeque::new(),
         }
     }
 
     pub(super) fn next_due(&self) -> Instant {
-        let welcome = self.welcome.is_none().then_some(self.opened + ECHO_MISSING_MAX);
+        let welcome = self.member.is_none().then_some(self.opened + ECHO_MISSING_MAX);
         welcome
             .into_iter()
             .chain([self.next_ping, self.last_echo + ECHO_MISSING_MAX])
@@ -69,7 +64,7 @@ impl Link {
 impl Hub {
     /// The link, once the relay has greeted: until then there is none to send on.
     pub(super) fn live_link(&self) -> Option<&Link> {
-        self.link.as_ref().filter(|link| link.welcome.is_some())
+        self.link.as_ref().filter(|link| link.member.is_some())
     }
 
     /// Whether the relay has greeted this edge on a living link.
@@ -86,7 +81,7 @@ impl Hub {
         let link = self.link.insert(Link::new(now, generation, outboxes));
         let hello = ToRelay::Hello {
             name: self.config.name.clone(),
-            epoch: self.epoch,
+            epoch: self.routes.edge().map(|edge| edge.epoch),
             capacity: self.config.capacity,
             version: env!("CARGO_PKG_VERSION").to_owned(),
         };
@@ -125,15 +120,15 @@ impl Hub {
         }
     }
 
-    pub(super) fn control(&mut self, frame: ToEdge) {
+    pub(super) fn control(&mut self, now: Instant, frame: ToEdge) {
         match frame {
             ToEdge::Welcome { epoch, member } => self.welcomed(epoch, member),
             ToEdge::Leased { epoch } => {
-                let edge = EdgeId { name: self.config.name.clone(), epoch };
-                if self.this_edge() == Some(&edge) {
-                    self.routes.leased(edge, &mut self.actions);
+                if self.is_linked() && !self.is_stopping {
+                    self.routes.leased(now, &self.edge_id(epoch));
                 }
             }
+            ToEdge::Ended { next } => self.lease_ended(next),
             ToEdge::Joined { channel, number, elsewhere } => self.joined(&channel, number, elsewhere),
             ToEdge::Elsewhere { channel, elsewhere, telling } => {
                 self.told_elsewhere(&channel, elsewhere);
@@ -155,10 +150,9 @@ impl Hub {
     }
 
     fn welcomed(&mut self, epoch: Epoch, member: Member) {
-        let edge = EdgeId { name: self.config.name.clone(), epoch };
         let Some(link) = &mut self.link else { return };
-        link.welcome = Some(Welcome { member, edge });
-        self.epoch = Some(epoch);
+        link.member = Some(member);
+        self.routes.live_as(self.edge_id(epoch));
         self.tally.links += 1;
         for channel in self.held_channels() {
             self.join(&channel);
@@ -166,14 +160,23 @@ impl Hub {
         self.say(&ToRelay::Synced);
     }
 
-    /// This edge in its present life, while it is linked.
-    pub(super) fn this_edge(&self) -> Option<&EdgeId> {
-        Some(&self.link.as_ref()?.welcome.as_ref()?.edge)
+    /// The lease is gone, the link and its joins are not: nobody here or elsewhere notices but the store.
+    fn lease_ended(&mut self, next: Epoch) {
+        if !self.is_linked() {
+            return;
+        }
+        self.routes.unleased();
+        self.routes.live_as(self.edge_id(next));
+        self.settle_waiting();
+    }
+
+    fn edge_id(&self, epoch: Epoch) -> EdgeId {
+        EdgeId { name: self.config.name.clone(), epoch }
     }
 
     /// Tells the relay that this edge holds `channel` from now on, if there is a link.
     pub(super) fn join(&mut self, channel: &Channel) {
-        let Some(link) = self.link.as_mut().filter(|link| link.welcome.is_some()) else { return };
+        let Some(link) = self.link.as_mut().filter(|link| link.member.is_some()) else { return };
         link.last_join += 1;
         let number = link.last_join;
         self.join_sent(channel, number);
@@ -196,7 +199,7 @@ impl Hub {
         wants_receipt: bool,
     ) -> Option<Ticket> {
         let link = self.link.as_ref()?;
-        let source = link.welcome.as_ref()?.member;
+        let source = link.member?;
         let lane = proto::link::lane_of(channel);
         let number = self.lane_numbers[lane.index()] + 1;
         let Publication { data, info } = publication;
@@ -249,15 +252,14 @@ impl Hub {
             return;
         }
         let Some(link) = &self.link else { return };
-        let Some(Welcome { member, edge }) = &link.welcome else { return };
+        let (Some(holder), Some(edge)) = (link.member, self.routes.edge()) else { return };
         let answer = match took {
             None => Answer::NotHere(edge.clone()),
             // Its only readers have just been let go as too slow; they will be back.
             Some(0) => Answer::Unknown,
             Some(n) => Answer::Took(n),
         };
-        let answer =
-            LaneFrame::Answer { source: frame.source, number: frame.number, holder: *member, answer };
+        let answer = LaneFrame::Answer { source: frame.source, number: frame.number, holder, answer };
         // A full lane makes this answer silence, which its source counts as unknown.
         let _ = link.outboxes.lanes[lane.index()].push(answer.encode());
     }
@@ -283,7 +285,7 @@ impl Hub {
         if now >= link.last_echo + ECHO_MISSING_MAX {
             return self.drop_link(CloseCode::Silent, "the relay's echo is missing for 3 s".to_owned());
         }
-        if link.welcome.is_none() && now >= link.opened + ECHO_MISSING_MAX {
+        if link.member.is_none() && now >= link.opened + ECHO_MISSING_MAX {
             return self.drop_link(CloseCode::Silent, "the relay's welcome is missing for 3 s".to_owned());
         }
         if now >= link.next_ping {

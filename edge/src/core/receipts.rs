@@ -3,8 +3,8 @@
 //! ```text
 //! sent ─▶ routed to n holders ─▶ all have answered ─▶ somebody took it ─▶ delivered
 //!            │                        │             ├─▶ one cannot say, or the relay does not know all ─▶ unknown
-//!            │ n = 0                  │             └─▶ the store is asked ─▶ nobody else ─▶ offline, else unknown
-//! 4 s pass, or the link ends: delivered if somebody took it, else unknown
+//!            │ n = 0                  │             └─▶ the store is asked ─▶ nobody else, or away ─▶ offline, else unknown
+//! 4 s pass, the link ends, or this edge froze: delivered if somebody took it, else unknown
 //! ```
 
 use std::collections::VecDeque;
@@ -12,8 +12,9 @@ use std::time::{Duration, Instant};
 
 use proto::id::{Channel, EdgeId};
 use proto::link::{Answer, Member};
+use store::StoreError;
 
-use super::{ClientKey, LookUpFailed, Map, Ticket, Verdict};
+use super::{ClientKey, Map, Ticket, Verdict};
 
 /// When a verdict is due at the latest; clients give up after 5 s.
 pub(super) const VERDICT_DUE: Duration = Duration::from_secs(4);
@@ -134,13 +135,14 @@ impl Receipts {
     pub(super) fn looked_up(
         &mut self,
         ticket: Ticket,
-        holders: Result<Vec<EdgeId>, LookUpFailed>,
+        holders: Result<Vec<EdgeId>, StoreError>,
         this_edge: Option<&EdgeId>,
     ) -> Option<(Pending, Looked)> {
         self.pending.get(&ticket).filter(|pending| pending.stage == Stage::LookingUp)?;
         let pending = self.pending.remove(&ticket)?;
         let looked = match holders {
-            Err(LookUpFailed) => Looked::Failed,
+            Err(StoreError::Away) => Looked::Away,
+            Err(StoreError::Unanswered) => Looked::Unanswered,
             Ok(holders) => {
                 let is_known = |edge: &EdgeId| Some(edge) == this_edge || pending.not_here.contains(edge);
                 if holders.iter().all(is_known) { Looked::Nobody } else { Looked::Somebody }
@@ -166,14 +168,23 @@ impl Receipts {
 
     /// All messages that only the link could have told about; those that ask the store still may.
     pub(super) fn link_ended(&mut self) -> Vec<(Pending, Verdict)> {
-        let ended = self.pending.extract_if(|_, pending| pending.stage != Stage::LookingUp);
-        let mut ended: Vec<_> = ended.collect();
+        self.end_those(|pending| pending.stage != Stage::LookingUp)
+    }
+
+    /// All messages: what the relay said of them is too old to be believed.
+    pub(super) fn froze(&mut self) -> Vec<(Pending, Verdict)> {
+        self.end_those(|_| true)
+    }
+
+    /// In the order of their tickets, so that each lane's senders are answered in order.
+    fn end_those(&mut self, is_over: impl Fn(&Pending) -> bool) -> Vec<(Pending, Verdict)> {
+        let mut ended: Vec<_> = self.pending.extract_if(|_, pending| is_over(pending)).collect();
         ended.sort_unstable_by_key(|&(ticket, _)| ticket);
-        ended
-            .into_iter()
-            .map(|(_, pending)| (pending.final_verdict(), pending))
-            .map(|(v, p)| (p, v))
-            .collect()
+        let with_verdict = |(_, pending): (Ticket, Pending)| {
+            let verdict = pending.final_verdict();
+            (pending, verdict)
+        };
+        ended.into_iter().map(with_verdict).collect()
     }
 
     pub(super) fn next_due(&self) -> Option<Instant> {
@@ -202,5 +213,8 @@ pub(super) enum Looked {
     Nobody,
     /// Two memories differ.
     Somebody,
-    Failed,
+    /// It cannot be asked.
+    Away,
+    /// It was asked, and may know better.
+    Unanswered,
 }

@@ -147,6 +147,23 @@ impl Session {
         }
     }
 
+    /// Puts off what ran out while nobody looked. A ping comes as much later as time stood still, so that pings keep
+    /// their distance from each other; an answer to the last one has time to be read, and comes before the next.
+    pub(super) fn thaw(&mut self, now: Instant, late: Duration, pong_timeout: Duration) {
+        match &mut self.phase {
+            Phase::New { stale_at } | Phase::Refused { stale_at } => {
+                *stale_at = (*stale_at).max(now + THAWED_PATIENCE);
+            }
+            Phase::Live(_) => {}
+        }
+        let Some(heart) = &mut self.heart else { return };
+        heart.next_ping += late;
+        if let Some(pong_due) = &mut heart.pong_due {
+            *pong_due = now + pong_timeout;
+            heart.next_ping = heart.next_ping.max(*pong_due);
+        }
+    }
+
     pub(super) fn login(&self) -> Option<&Login> {
         match &self.phase {
             Phase::Live(login) => Some(login),
@@ -165,6 +182,9 @@ impl Session {
         [phase, heart].into_iter().flatten().min()
     }
 }
+
+/// How long a client may still take to log in after its edge froze, at least.
+const THAWED_PATIENCE: Duration = Duration::from_secs(5);
 
 /// Writes replies and pushes as a client reads them.
 impl Encoding {

@@ -45,6 +45,17 @@ pub enum Verdict {
     Unknown,
 }
 
+/// What became of routes since the start.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct RouteCounts {
+    /// Writes of one channel each: done, failed, refused for want of a lease.
+    pub writes: [u64; 3],
+    /// New epochs.
+    pub epochs: u64,
+    /// Entries of the index that were not wanted.
+    pub strays: u64,
+}
+
 /// Counters since the start, and levels.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Tally {
@@ -74,6 +85,18 @@ pub struct Tally {
     pub receipts_pending: u64,
     /// Links that were greeted by the relay.
     pub links: u64,
+    /// Look-ups by what the store said: nobody else, somebody else, away, unanswered.
+    pub lookups: [u64; 4],
+    /// Times that this edge stood still.
+    pub freezes: u64,
+    /// Whether the store has this edge's lease, as the relay said.
+    pub is_leased: bool,
+    /// Routes that the store has.
+    pub routes: u64,
+    /// Routes that the store does not have as they are wanted, old epochs' included.
+    pub routes_pending: u64,
+    /// What was written to the store, and found in it.
+    pub route_counts: RouteCounts,
     /// Round trip of the last heartbeat, in nanoseconds; 0 without a link.
     pub rtt_nanos: u64,
 }

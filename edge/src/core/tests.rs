@@ -10,14 +10,17 @@
 //! | `publishing.rs` | publications, here and from elsewhere, and the commands that are not offered |
 //! | `direct.rs` | directed messages: who gets them, and every verdict |
 //! | `link.rs` | greeting, joins, tellings, heartbeat, the link's end |
-//! | `routes.rs` | what the store is told |
+//! | `routes.rs`, `rounds.rs` | what the store is told, and told again |
+//! | `freeze.rs` | what is left after the edge stood still |
 //! | `random.rs` | any events in any order |
 
 mod direct;
+mod freeze;
 mod link;
 mod login;
 mod publishing;
 mod random;
+mod rounds;
 mod routes;
 mod session;
 mod subscribing;

@@ -1,8 +1,9 @@
 //! Directed messages: who gets them, and what their sender learns.
 
 use proto::link::{Answer, LaneFrame, Member, ToEdge};
+use store::StoreError;
 
-use super::super::{ClientKey, Event, LookUpFailed, OUTBOX_BYTES_MAX, Ticket};
+use super::super::{ClientKey, Event, OUTBOX_BYTES_MAX, Ticket};
 use super::world::*;
 
 /// A third edge.
@@ -164,12 +165,72 @@ fn a_route_of_somebody_else_contradicts_the_relay() {
 }
 
 #[test]
-fn a_store_that_cannot_say_makes_it_unknown() {
+fn a_store_that_was_asked_and_did_not_answer_makes_it_unknown() {
     let (mut world, alice, ticket) = sent_to_bob();
     world.routed(ticket, &[], true);
-    world.looked_up(ticket, Err(LookUpFailed));
+    world.looked_up(ticket, Err(StoreError::Unanswered));
     assert_eq!(world.read(alice), [error(2, 100)]);
-    assert_eq!(world.tally().memories_differ, 0);
+    assert_eq!((world.tally().memories_differ, world.tally().lookups), (0, [0, 0, 0, 1]));
+}
+
+#[test]
+fn while_the_store_cannot_be_asked_the_complete_relays_word_suffices() {
+    let (mut world, alice, ticket) = sent_to_bob();
+    world.routed(ticket, &[THERE], true);
+    world.answered(ticket, THERE, Answer::NotHere(edge("edge-2", 5)));
+    world.looked_up(ticket, Err(StoreError::Away));
+    assert_eq!(world.read(alice), [delivered(2, 0)]);
+    assert_eq!((world.tally().memories_differ, world.tally().lookups), (0, [0, 0, 1, 0]));
+}
+
+#[test]
+fn look_ups_are_counted_by_their_answers_and_late_ones_are_not() {
+    let mut world = World::linked();
+    let alice = world.log_in("alice");
+    for (id, holders) in [(2, vec![]), (3, vec![edge("edge-9", 1)]), (4, vec![this_edge()])] {
+        world.send(alice, &direct(id, "bob", "1"));
+        let ticket = world.sent_one().ticket;
+        world.routed(ticket, &[], true);
+        world.looked_up(ticket, Ok(holders.clone()));
+        world.looked_up(ticket, Ok(holders));
+    }
+    assert_eq!((world.tally().lookups, world.tally().memories_differ), ([2, 1, 0, 0], 1));
+}
+
+#[test]
+fn an_edge_knows_itself_after_the_links_end_and_by_its_newest_epoch() {
+    let (mut world, alice, ticket) = sent_to_bob();
+    world.routed(ticket, &[], true);
+    world.close_link();
+    world.looked_up(ticket, Ok(vec![this_edge()]));
+    assert_eq!((world.read(alice), world.tally().memories_differ), (vec![delivered(2, 0)], 0));
+
+    for (holder, verdict) in [(edge("edge-1", 8), delivered(2, 0)), (this_edge(), error(2, 100))] {
+        let (mut world, alice, ticket) = sent_to_bob();
+        world.routed(ticket, &[], true);
+        world.end_lease(8);
+        world.looked_up(ticket, Ok(vec![holder]));
+        assert_eq!(world.read(alice), [verdict]);
+    }
+}
+
+#[test]
+fn a_freeze_is_a_verdict_for_those_that_are_looked_up_too() {
+    let mut world = World::linked();
+    let (alice, bob) = (world.log_in("alice"), world.log_in("bob"));
+    world.tell_elsewhere("#bob", true, 1);
+    for (id, to) in [(2, "bob"), (3, "carol"), (4, "dave")] {
+        world.send(alice, &direct(id, to, "1"));
+    }
+    let dave = world.sent().iter().find(|sent| sent.channel == "#dave").expect("sent").ticket;
+    world.routed(dave, &[], true);
+    world.read(bob);
+    world.freeze(millis(2_001));
+    let mut verdicts = world.read(alice);
+    verdicts.sort_unstable();
+    assert_eq!(verdicts, [delivered(2, 1), error(3, 100), error(4, 100)]);
+    world.looked_up(dave, Ok(vec![]));
+    assert!(world.read(alice).is_empty());
 }
 
 #[test]

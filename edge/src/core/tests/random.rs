@@ -9,8 +9,9 @@ use bytes::Bytes;
 use proptest::prelude::*;
 use proto::link::{Answer, Lane, Member, ToEdge};
 use serde_json::Value;
+use store::StoreError;
 
-use super::super::{ClientKey, Encoding, Event, LookUpFailed, Ticket};
+use super::super::{ClientKey, Encoding, Event, Ticket};
 use super::world::*;
 use steps::{Begins, CHANNELS, Step, USERS, step};
 
@@ -104,15 +105,26 @@ impl Run {
         }
         assert_eq!(self.world.tally().receipts_pending, 0);
         if self.has_relay && !self.is_stopping {
-            self.world.open_link();
-            self.world.welcome(self.epoch);
-            self.world.lease(self.epoch);
-            self.world.settle();
-            let this_edge = edge("edge-1", self.epoch);
-            let written: BTreeSet<_> =
-                self.world.routes.iter().filter(|(edge, _)| *edge == this_edge).map(|(_, c)| c).collect();
-            assert_eq!(written, self.world.hub.channels.keys().collect());
+            self.check_store();
         }
+    }
+
+    /// Once everything is quiet the store says what is held, and nothing else, whatever it lost or mixed up.
+    fn check_store(&mut self) {
+        self.world.open_link();
+        self.world.welcome(self.epoch);
+        self.world.lease(self.epoch);
+        self.world.settle();
+        let this_edge = edge("edge-1", self.epoch);
+        self.world.store.routes.pop_first();
+        self.world.store_mixes_up(&this_edge, "never-held");
+        self.world.wait_and_settle(2 * ROUND + seconds(1));
+        let held: BTreeSet<_> =
+            self.world.hub.channels.keys().map(|channel| (this_edge.clone(), channel.clone())).collect();
+        assert_eq!(self.world.store.routes, held);
+        assert_eq!(self.world.store.index, held);
+        let tally = self.world.tally();
+        assert_eq!((tally.routes, tally.routes_pending), (held.len() as u64, 0));
     }
 
     fn step(&mut self, step: &Step) {
@@ -189,6 +201,16 @@ impl Run {
                 }
             }
             Step::StoreWrites => self.world.store_writes(),
+            Step::StoreDoes => self.world.store_does(),
+            Step::StoreFails { is_away, done } => {
+                let error = if is_away { StoreError::Away } else { StoreError::Unanswered };
+                self.world.store_fails(error, done);
+            }
+            Step::StoreFences => self.world.store_fences(),
+            Step::StoreLooks => self.world.store_looks(),
+            Step::StoreReads { fails: false } => self.world.store_reads(),
+            Step::StoreReads { fails: true } => self.world.store_fails_to_read(StoreError::Unanswered),
+            Step::Freeze { millis: n } => self.world.freeze(millis(n)),
             Step::LookedUp { ticket, answer } => self.looked_up(ticket, answer),
             Step::Clock { seconds } => {
                 let unix = std::time::Duration::from_secs(UNIX.saturating_add_signed(seconds));
@@ -215,6 +237,10 @@ impl Run {
                 self.world.welcome(self.epoch);
             }
             Step::Lease => self.world.lease(self.epoch),
+            Step::EndLease => {
+                self.epoch += 1;
+                self.world.end_lease(self.epoch);
+            }
             Step::AnswerJoin { elsewhere } => self.world.answer_join(elsewhere),
             Step::OldJoined { channel, number } => {
                 self.world.joined(CHANNELS[channel], number, true);
@@ -253,8 +279,9 @@ impl Run {
 
     fn looked_up(&mut self, ticket: usize, answer: u8) {
         if let Some(&ticket) = self.look_ups.iter().rev().nth(ticket) {
-            let holders = match answer % 4 {
-                0 => Err(LookUpFailed),
+            let holders = match answer % 5 {
+                0 => Err(StoreError::Away),
+                4 => Err(StoreError::Unanswered),
                 1 => Ok(vec![edge("edge-2", u64::from(answer / 4))]),
                 2 => Ok(vec![edge("edge-1", self.epoch)]),
                 _ => Ok(vec![]),

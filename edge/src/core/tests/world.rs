@@ -3,6 +3,7 @@
 
 mod clients;
 mod relay;
+mod store;
 mod words;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -11,12 +12,13 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use node::outbox::Drain;
 use proto::client::code::Disconnect;
-use proto::id::{Channel, EdgeId, NodeName};
+use proto::id::{Channel, NodeName};
 use proto::limits::{CONTROL_BYTES_MAX, LANE_BYTES_MAX};
-use proto::link::{CloseCode, HEARTBEAT_BYTES, Lane, Member, ToRelay};
+use proto::link::{CloseCode, HEARTBEAT_BYTES, Lane, LaneFrame, Member, ToRelay};
 
 use super::super::{Action, ClientKey, Event, Generation, Hub, HubConfig, Tally, Ticket};
 use crate::token;
+pub(super) use store::Stored;
 pub(super) use words::*;
 
 /// What the wall clock shows when a script begins.
@@ -46,9 +48,9 @@ pub(super) struct World {
     said: Vec<ToRelay>,
     unanswered: VecDeque<(Channel, u32)>,
     lanes: Vec<(Lane, Bytes)>,
-    under_way: VecDeque<(EdgeId, Channel, bool)>,
-    /// What the store says.
-    pub(super) routes: BTreeSet<(EdgeId, Channel)>,
+    /// When the directed messages of the last 4 s went out.
+    sent_at: VecDeque<Instant>,
+    pub(super) store: Stored,
     look_ups: VecDeque<(Ticket, Channel)>,
     closed_links: Vec<(Generation, CloseCode, String)>,
 }
@@ -58,6 +60,7 @@ struct Relay {
     heartbeat: Drain<CloseCode>,
     lanes: Vec<Drain<CloseCode>>,
 }
+
 impl World {
     /// An edge that has a relay, and is not linked to it.
     pub(super) fn unlinked() -> Self {
@@ -101,8 +104,8 @@ impl World {
             said: Vec::new(),
             unanswered: VecDeque::new(),
             lanes: Vec::new(),
-            under_way: VecDeque::new(),
-            routes: BTreeSet::new(),
+            sent_at: VecDeque::new(),
+            store: Stored::default(),
             look_ups: VecDeque::new(),
             closed_links: Vec::new(),
         }
@@ -124,6 +127,22 @@ impl World {
             assert!(self.hub.poll_timeout().is_none_or(|next| next > self.now), "what was due is done");
         }
         self.now = until;
+    }
+
+    /// This edge stands still for `duration`, and finds out.
+    pub(super) fn freeze(&mut self, duration: Duration) {
+        self.now += duration;
+        self.tell(Event::Froze { late: duration });
+        self.wait(Duration::ZERO);
+    }
+
+    /// Lets time pass while everybody answers whatever is asked.
+    pub(super) fn wait_and_settle(&mut self, duration: Duration) {
+        let until = self.now + duration;
+        while self.now < until {
+            self.wait(millis(100).min(until - self.now));
+            self.settle();
+        }
     }
 
     /// Lets time pass until `moment` after the script's beginning.
@@ -170,6 +189,8 @@ impl World {
             for (lane, drain) in Lane::all().zip(&mut relay.lanes) {
                 let mut frames = Vec::new();
                 drain.try_take(&mut frames, usize::MAX);
+                let wants_receipt = |frame: &&Bytes| matches!(LaneFrame::decode(frame), Ok(LaneFrame::Publication(frame)) if frame.wants_receipt);
+                self.sent_at.extend(frames.iter().filter(wants_receipt).map(|_| self.now));
                 self.lanes.extend(frames.into_iter().map(|frame| (lane, frame)));
             }
         }
@@ -197,11 +218,11 @@ impl World {
                 self.closed_links.push((generation, code, reason));
                 self.relay = None;
             }
-            Action::WriteRoute { edge, channel, held } => {
-                let is_busy = self.under_way.iter().any(|(e, c, _)| (e, c) == (&edge, &channel));
-                assert!(!is_busy, "two writes of {channel} at once");
-                self.under_way.push_back((edge, channel, held));
+            Action::WriteRoutes { edge, clients, writes } => {
+                assert_eq!(clients, self.tally().clients);
+                self.store.begins_to_write(edge, writes);
             }
+            Action::ReadIndex { edge, cursor, count } => self.store.begins_to_read(edge, cursor, count),
             Action::LookUp { ticket, channel } => self.look_ups.push_back((ticket, channel)),
         }
     }
@@ -215,6 +236,10 @@ impl World {
         let [_, was_delivered, offline, _, unknown] = tally.messages;
         assert_eq!(tally.receipts[..2], [was_delivered, offline]);
         assert!(tally.receipts[2] <= unknown, "a publication may be unknown as well, without a receipt");
+        while self.sent_at.front().is_some_and(|&sent_at| sent_at + seconds(4) <= self.now) {
+            self.sent_at.pop_front();
+        }
+        assert!(tally.receipts_pending <= self.sent_at.len() as u64, "a verdict comes within 4 s");
         let logged_in = hub.sessions.values().filter(|session| session.login().is_some()).count();
         assert_eq!(tally.clients, logged_in as u64);
         assert_eq!(

@@ -4,9 +4,10 @@ use bytes::Bytes;
 use node::outbox::outbox;
 use proto::client::ClientId;
 use proto::client::code::Disconnect;
+use proto::limits::CHANNELS_PER_CLIENT_MAX;
 
 use super::super::super::{ClientKey, Encoding, Event, OUTBOX_BYTES_MAX, Opened};
-use super::words::{connect, subscribe, token_of};
+use super::words::{connect, signed, subscribe, token_of};
 use super::{PATIENCE, World};
 
 impl World {
@@ -88,5 +89,19 @@ impl World {
         self.send(client, &subscribe(90, channel));
         self.settle();
         assert_eq!(self.read(client), [r#"{"id":90,"subscribe":{}}"#]);
+    }
+
+    /// Clients who hold so many channels together, `c0`, `c1` and so on and their personal ones; nothing is answered.
+    pub(crate) fn crowd(&mut self, channels: usize) {
+        let mut left = channels;
+        while left > 0 {
+            let first = channels - left;
+            let of_token = (left - 1).min(CHANNELS_PER_CLIENT_MAX);
+            let names: Vec<String> = (first..first + of_token).map(|n| format!(r#""c{n}""#)).collect();
+            let token = signed(&format!(r#"{{"sub":"u{first}","channels":[{}]}}"#, names.join(",")));
+            let client = self.open();
+            self.send(client, &connect(1, &token));
+            left -= 1 + of_token;
+        }
     }
 }

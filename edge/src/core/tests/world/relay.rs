@@ -1,14 +1,14 @@
-//! The relay and the store, which answer when a script says so.
+//! The relay, which answers when a script says so.
 
 use bytes::Bytes;
 use node::outbox::outbox;
-use proto::id::{Channel, EdgeId, Epoch};
+use proto::id::Epoch;
 use proto::limits::LANES;
 use proto::link::{
     Answer, CloseCode, HEARTBEAT_BYTES, Lane, LaneFrame, Member, PublicationFrame, ToEdge, ToRelay, lane_of,
 };
 
-use super::super::super::{Event, Generation, LinkOutboxes, LookUpFailed, Ticket};
+use super::super::super::{Event, Generation, LinkOutboxes, Ticket};
 use super::words::{channel, publication_of_zoe};
 use super::{EPOCH, Relay, THIS, World};
 
@@ -69,6 +69,11 @@ impl World {
         self.relay_says(ToEdge::Leased { epoch: Epoch(epoch) });
     }
 
+    /// The lease is gone; the edge gets another.
+    pub(crate) fn end_lease(&mut self, next: u64) {
+        self.relay_says(ToEdge::Ended { next: Epoch(next) });
+    }
+
     pub(crate) fn tell_elsewhere(&mut self, name: &str, elsewhere: bool, telling: u64) {
         self.relay_says(ToEdge::Elsewhere { channel: channel(name), elsewhere, telling });
     }
@@ -93,7 +98,7 @@ impl World {
 
     /// Everybody answers, until nothing is left to answer.
     pub(crate) fn settle(&mut self) {
-        while !(self.unanswered.is_empty() && self.under_way.is_empty()) {
+        while !(self.unanswered.is_empty() && self.store.is_idle()) {
             self.answer_joins();
             self.store_writes();
         }
@@ -154,45 +159,6 @@ impl World {
     }
 }
 
-/// The store.
-impl World {
-    /// The writes that the store has not finished.
-    pub(crate) fn under_way(&self) -> Vec<String> {
-        let words = |(edge, channel, held): &(EdgeId, Channel, bool)| {
-            format!("{edge} {}{channel}", if *held { '+' } else { '-' })
-        };
-        self.under_way.iter().map(words).collect()
-    }
-
-    /// Finishes the oldest write.
-    pub(crate) fn store_writes_one(&mut self) {
-        let (edge, channel, held) = self.under_way.pop_front().expect("a write is under way");
-        let route = (edge.clone(), channel.clone());
-        if held {
-            self.routes.insert(route);
-        } else {
-            self.routes.remove(&route);
-        }
-        self.tell(Event::RouteWritten { edge, channel, held });
-    }
-
-    /// Finishes all writes, and those that come of it.
-    pub(crate) fn store_writes(&mut self) {
-        while !self.under_way.is_empty() {
-            self.store_writes_one();
-        }
-    }
-
-    /// The look-ups asked for since this was last asked.
-    pub(crate) fn look_ups(&mut self) -> Vec<(Ticket, Channel)> {
-        self.look_ups.drain(..).collect()
-    }
-
-    pub(crate) fn looked_up(&mut self, ticket: Ticket, holders: Result<Vec<EdgeId>, LookUpFailed>) {
-        self.tell(Event::LookedUp { ticket, holders });
-    }
-}
-
 impl Sent {
     fn decode(lane: Lane, frame: &Bytes) -> Option<Self> {
         let LaneFrame::Publication(frame) = LaneFrame::decode(frame).expect("our own") else { return None };
@@ -213,6 +179,7 @@ fn control_in_words(frame: &ToRelay) -> String {
         ToRelay::Join { channel, number } => format!("join {channel} {number}"),
         ToRelay::Leave { channel } => format!("leave {channel}"),
         ToRelay::Synced => "synced".to_owned(),
+        ToRelay::Unleased { epoch } => format!("unleased {epoch}"),
         ToRelay::Told { telling } => format!("told {telling}"),
         ToRelay::Goodbye => "goodbye".to_owned(),
     }

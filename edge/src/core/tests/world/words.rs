@@ -28,6 +28,9 @@ pub(crate) fn this_edge() -> EdgeId {
     edge("edge-1", EPOCH)
 }
 
+/// How long it takes until all that is held is written again.
+pub(crate) const ROUND: Duration = seconds(8);
+
 pub(crate) const fn seconds(n: u64) -> Duration {
     Duration::from_secs(n)
 }
