@@ -5,15 +5,18 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use proto::id::NodeName;
+use proto::link::CloseCode;
 use quinn::Connection;
-use store::Store;
+use store::{Beat, Leases, Score, Store, StoreError};
 use tokio::sync::{mpsc, watch};
-use tokio::time::sleep_until;
+use tokio::time::{sleep, sleep_until};
 
 use node::admin::{Pulse, Readiness};
 use node::link::close;
 
 use crate::core::{Action, Event, Generation, Hub, LinkOutboxes};
+use crate::freeze::{departures_first, frozen_for};
+use crate::isolation::Isolation;
 use crate::metrics::{Capacity, Metrics};
 
 /// What the loop is told: events of the Hub, and handles that only the shell needs.
@@ -21,6 +24,7 @@ use crate::metrics::{Capacity, Metrics};
 pub(crate) enum Input {
     Event(Event),
     LinkOpened { generation: Generation, outboxes: LinkOutboxes, connection: Connection },
+    LeasesRead(Result<Leases, StoreError>),
 }
 
 /// Events that wait; readers wait when it is full, and TCP's and QUIC's flow control hold back whoever sends to them.
@@ -35,8 +39,9 @@ const TICK: Duration = Duration::from_millis(500);
 /// How long an edge that stops waits for its clients to close and for the relay to hear its goodbye.
 const FAREWELL_MAX: Duration = Duration::from_secs(5);
 
-/// A lost link makes an edge not ready after so long: clients are served meanwhile, and links come back in a second.
-const LINK_LOST_MAX: Duration = Duration::from_secs(10);
+/// After a freeze, how long readers may run before anything is sent: each of them once, which takes microseconds, and
+/// the kernel's timers come late on a machine that starves.
+const THAW: Duration = Duration::from_millis(50);
 
 pub(crate) struct EventLoop {
     pub(crate) hub: Hub,
@@ -54,8 +59,7 @@ pub(crate) struct EventLoop {
     pub(crate) readiness: Readiness,
     pub(crate) stop: watch::Receiver<bool>,
     pub(crate) link: Option<(Generation, Connection)>,
-    /// Until when a link that is away does not count; none until the first one.
-    pub(crate) link_excused_until: Option<Instant>,
+    pub(crate) isolation: Isolation,
 }
 
 impl EventLoop {
@@ -74,16 +78,12 @@ impl EventLoop {
                 () = sleep_until(wake.into()) => {}
                 _ = self.stop.wait_for(|stop| *stop), if stop_by.is_none() => is_stopping = true,
             }
-            let now = Instant::now();
-            if let Some(echo) = echo {
-                self.hub.handle(now, echo);
-                // Zero: the echo of a link that has ended.
-                if let nanos @ 1.. = self.hub.tally().rtt_nanos {
-                    self.metrics.rtt(Duration::from_nanos(nanos).as_secs_f64());
-                }
-            }
-            for input in batch.drain(..) {
-                self.input(now, input);
+            let mut now = Instant::now();
+            if let Some(late) = frozen_for(now, next_tick) {
+                self.thaw(now, late, &mut batch).await;
+                now = Instant::now();
+            } else {
+                self.take(now, echo, batch.drain(..));
             }
             if is_stopping {
                 stop_by = Some(now + FAREWELL_MAX);
@@ -96,10 +96,47 @@ impl EventLoop {
         }
     }
 
+    fn take(&mut self, now: Instant, echo: Option<Event>, inputs: impl Iterator<Item = Input>) {
+        if let Some(echo) = echo {
+            self.hub.handle(now, echo);
+            // Zero: the echo of a link that has ended.
+            if let nanos @ 1.. = self.hub.tally().rtt_nanos {
+                self.metrics.rtt(Duration::from_nanos(nanos).as_secs_f64());
+            }
+        }
+        for input in inputs {
+            self.input(now, input);
+        }
+    }
+
+    /// This loop stood still for `late`. Links are dropped with everything read from them, and client sockets are read
+    /// once before anything is sent: whoever went meanwhile must not count as reached.
+    async fn thaw(&mut self, now: Instant, late: Duration, inputs: &mut Vec<Input>) {
+        tracing::warn!(edge = %self.name, seconds = late.as_secs_f64(), "stood still");
+        self.hub.handle(now, Event::Froze { late });
+        self.hub.handle(now, Event::Clock { unix: unix() });
+        self.act();
+        sleep(THAW).await;
+        // As many as can wait, so that a flood of new ones cannot hold up the turn.
+        let waiting = std::iter::from_fn(|| self.inputs.try_recv().ok()).take(INPUTS_MAX);
+        inputs.extend(waiting);
+        let now = Instant::now();
+        for input in departures_first(std::mem::take(inputs)) {
+            match input {
+                // It was opened before the freeze, or in it.
+                Input::LinkOpened { connection, .. } => {
+                    close(&connection, CloseCode::Froze, "this edge stood still");
+                }
+                input @ (Input::Event(_) | Input::LeasesRead(_)) => self.input(now, input),
+            }
+        }
+    }
+
     fn turn(&mut self, now: Instant, next_tick: &mut Instant, is_stopping: bool) {
         if now >= *next_tick {
             *next_tick = now + if is_stopping { TICK / 10 } else { TICK };
             self.hub.handle(now, Event::Clock { unix: unix() });
+            self.watch_leases(now);
             self.report_readiness(now, is_stopping);
         }
         if self.hub.poll_timeout().is_some_and(|due| due <= now) {
@@ -111,9 +148,7 @@ impl EventLoop {
             self.was_linked = is_linked;
             tracing::info!(edge = %self.name, is_linked, "link to the relay changed");
         }
-        if is_linked {
-            self.link_excused_until = Some(now + LINK_LOST_MAX);
-        }
+        self.isolation.see_link(now, is_linked);
         self.metrics.record(self.hub.tally(), is_linked);
         self.pulse.beat_at(now);
     }
@@ -125,6 +160,7 @@ impl EventLoop {
                 self.link = Some((generation, connection));
                 self.hub.handle(now, Event::LinkOpened { generation, link: outboxes });
             }
+            Input::LeasesRead(leases) => self.isolation.leases_read(now, leases),
         }
     }
 
@@ -137,21 +173,40 @@ impl EventLoop {
                         close(&connection, code, &reason);
                     }
                 }
-                Action::WriteRoute { edge, channel, held } => {
-                    let (store, answers) = (self.store.clone(), self.answers.clone());
-                    tokio::spawn(async move {
-                        store.write_route(&edge, &channel, held).await;
-                        let _ = answers.send(Input::Event(Event::RouteWritten { edge, channel, held })).await;
-                    });
-                }
-                Action::LookUp { ticket, channel } => {
-                    let (store, answers) = (self.store.clone(), self.answers.clone());
-                    tokio::spawn(async move {
-                        let holders = Ok(store.holders(&channel).await);
-                        let _ = answers.send(Input::Event(Event::LookedUp { ticket, holders })).await;
-                    });
-                }
+                Action::WriteRoutes { edge, clients, writes } => self.ask(async move |store| {
+                    let result = store.write_routes(&edge, clients, &writes).await;
+                    Input::Event(Event::RoutesWritten { edge, writes, result })
+                }),
+                Action::ReadIndex { edge, cursor, count } => self.ask(async move |store| {
+                    let page = store.index(&edge, cursor, count).await;
+                    Input::Event(Event::IndexRead { edge, page })
+                }),
+                Action::LookUp { ticket, channel } => self.ask(async move |store| {
+                    let holders = store.holders(&channel).await;
+                    Input::Event(Event::LookedUp { ticket, holders })
+                }),
             }
+        }
+    }
+
+    /// Asks the store, which may be slow, in a task of its own. There is one of them for writes, one for the index, one
+    /// for leases, and one for each directed message that is looked up.
+    fn ask<F: Future<Output = Input> + Send + 'static>(&self, question: impl FnOnce(Store) -> F) {
+        let answers = self.answers.clone();
+        let asked = question(self.store.clone());
+        tokio::spawn(async move {
+            // It fails only while the process ends.
+            let _ = answers.send(asked.await).await;
+        });
+    }
+
+    /// A beat that renews nothing only reads.
+    fn watch_leases(&mut self, now: Instant) {
+        if self.has_relay && self.isolation.begin_read(now) {
+            self.ask(async |store| {
+                let beat = Beat { renewed: Vec::new(), score: Score(0), settles: false };
+                Input::LeasesRead(store.beat(&beat).await)
+            });
         }
     }
 
@@ -163,12 +218,10 @@ impl EventLoop {
         if self.capacity.is_full() {
             reasons.push("full: as many clients as --max-clients allows".into());
         }
-        if self.has_relay && !self.hub.is_linked() {
-            match self.link_excused_until {
-                None => reasons.push("not linked to the relay yet".into()),
-                Some(until) if now >= until => reasons.push("no link to the relay for 10 s".into()),
-                Some(_) => {}
-            }
+        if self.has_relay
+            && let Some(reason) = self.isolation.reason(now)
+        {
+            reasons.push(reason.into());
         }
         self.readiness.set(reasons);
     }
@@ -182,3 +235,6 @@ impl EventLoop {
 pub(crate) fn unix() -> Duration {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()
 }
+
+#[cfg(test)]
+mod tests;

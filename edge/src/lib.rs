@@ -16,6 +16,8 @@ pub mod core;
 mod door;
 mod downlink;
 mod eventloop;
+mod freeze;
+mod isolation;
 mod metrics;
 pub mod token;
 mod uplink;
@@ -40,6 +42,7 @@ use crate::core::{Hub, HubConfig};
 use crate::door::Hall;
 use crate::door::http::Http;
 use crate::eventloop::{EventLoop, INPUTS_MAX, unix};
+use crate::isolation::Isolation;
 use crate::metrics::{Capacity, Metrics, RTT, RTT_BUCKETS};
 use crate::token::Verifier;
 use crate::uplink::Uplink;
@@ -194,7 +197,7 @@ impl Edge {
             readiness,
             stop: halted.clone(),
             link: None,
-            link_excused_until: None,
+            isolation: Isolation::new(config.name.clone()),
         };
         let mut tasks = JoinSet::new();
         let door = Http::new(hall.clone(), config.origins);

@@ -43,6 +43,14 @@ pub(crate) struct Metrics {
     frames_in: Counter,
     frames_out: Counter,
     memories_differ: Counter,
+    lookups: [Counter; 4],
+    leased: Gauge,
+    routes: Gauge,
+    routes_pending: Gauge,
+    route_writes: [Counter; 3],
+    epochs: Counter,
+    index_strays: Counter,
+    freezes: Counter,
     errors: Counter,
     disconnects: [Counter; Disconnect::ALL.len()],
     refusals: [Counter; 3],
@@ -85,6 +93,18 @@ impl Metrics {
             frames_in: counter("edge_link_publications_in_total", "Publications that came from other edges."),
             frames_out: counter("edge_link_publications_out_total", "Publications sent to the relay for other edges."),
             memories_differ: counter("edge_memories_differ_total", "Look-ups in which the store names a holder that the relay does not; the sender gets a temporary error."),
+            lookups: ["nobody", "somebody", "away", "unanswered"].map(|answer| {
+                labelled("edge_lookups_total", "Look-ups before somebody is called offline, by what the store said: nobody (else) holds the channel, somebody does, the store is away, it did not answer.", "answer", answer)
+            }),
+            leased: gauge("edge_leased", "1 while the store has this edge's lease, as the relay said, else 0: routes are written only then."),
+            routes: gauge("edge_routes", "Routes of this edge that the store has; edge_channels of them when all is written."),
+            routes_pending: gauge("edge_routes_pending", "Routes to be written or removed that the store does not have so yet, those of older epochs included."),
+            route_writes: ["ok", "failed", "fenced"].map(|result| {
+                labelled("edge_route_writes_total", "Routes written or removed, one per channel: ok, failed (written again later), fenced (the store knows no such lease).", "result", result)
+            }),
+            epochs: counter("edge_epochs_total", "New epochs that this edge took: one at its start, more where its lease was lost."),
+            index_strays: counter("edge_index_strays_total", "Entries of this edge's index in the store that it does not want, or had left just before; each is removed."),
+            freezes: counter("edge_freezes_total", "Times that this edge stood still for over 2 s and dropped its link for it."),
             errors: counter("edge_error_replies_total", "Error replies to clients' commands."),
             disconnects: Disconnect::ALL.map(|why| {
                 labelled("edge_disconnects_total", "Clients let go, by the code that ended them; 3000 is a client that went by itself.", "code", &why.number().to_string())
@@ -116,6 +136,9 @@ impl Metrics {
         self.channels.set(tally.channels as f64);
         self.receipts_pending.set(tally.receipts_pending as f64);
         self.link_up.set(f64::from(u8::from(is_linked)));
+        self.leased.set(f64::from(u8::from(tally.is_leased)));
+        self.routes.set(tally.routes as f64);
+        self.routes_pending.set(tally.routes_pending as f64);
         for (counter, value) in [
             (&self.messages_received, tally.messages_received),
             (&self.pushes, tally.pushes),
@@ -124,13 +147,20 @@ impl Metrics {
             (&self.memories_differ, tally.memories_differ),
             (&self.errors, tally.errors),
             (&self.links, tally.links),
+            (&self.epochs, tally.route_counts.epochs),
+            (&self.index_strays, tally.route_counts.strays),
+            (&self.freezes, tally.freezes),
         ] {
             counter.absolute(value);
         }
-        let by_label = [(&self.messages[..], &tally.messages[..]), (&self.receipts, &tally.receipts)];
-        for (counters, values) in
-            by_label.into_iter().chain([(&self.disconnects[..], &tally.disconnects[..])])
-        {
+        let by_label: [(&[Counter], &[u64]); 5] = [
+            (&self.messages, &tally.messages),
+            (&self.receipts, &tally.receipts),
+            (&self.lookups, &tally.lookups),
+            (&self.route_writes, &tally.route_counts.writes),
+            (&self.disconnects, &tally.disconnects),
+        ];
+        for (counters, values) in by_label {
             for (counter, &value) in counters.iter().zip(values) {
                 counter.absolute(value);
             }

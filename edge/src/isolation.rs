@@ -1,0 +1,222 @@
+//! Whether an edge without its link should be left out by balancers. Pure: the event loop has the clock and the store.
+//!
+//! An edge that alone lost its relay is of less use than the others. When all have lost it, all are alike, and turning
+//! them all away would turn a relay's outage into everybody's: so a lost link counts only while the store shows that
+//! somebody else's lease is still renewed.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use proto::id::{EdgeId, NodeName};
+use store::{Leases, Score, StoreError};
+
+/// A lost link does not count before: clients are served meanwhile, and links come back in a second.
+const LINK_LOST_MAX: Duration = Duration::from_secs(10);
+
+/// How often leases are read while the link is away: relays renew them every second.
+const READ_EVERY: Duration = Duration::from_secs(1);
+
+/// How long a renewal speaks for the relay: some reads may fail.
+const RENEWAL_FRESH: Duration = Duration::from_secs(5);
+
+/// What an edge knows of its link and of others' leases.
+#[derive(Debug)]
+pub(crate) struct Isolation {
+    name: NodeName,
+    link: LinkSeen,
+    next_read: Option<Instant>,
+    is_reading: bool,
+    /// Others' scores, as the last good read had them.
+    scores: Option<BTreeMap<EdgeId, Score>>,
+    /// When another edge's lease was last seen to be renewed.
+    renewed_at: Option<Instant>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum LinkSeen {
+    Never,
+    Up,
+    LostAt(Instant),
+}
+
+impl Isolation {
+    /// The edge `name`, not linked yet.
+    pub(crate) fn new(name: NodeName) -> Self {
+        let link = LinkSeen::Never;
+        Self { name, link, next_read: None, is_reading: false, scores: None, renewed_at: None }
+    }
+
+    /// Notes whether the edge is linked at `now`.
+    pub(crate) fn see_link(&mut self, now: Instant, is_linked: bool) {
+        match (is_linked, self.link) {
+            (true, _) => {
+                self.link = LinkSeen::Up;
+                // Scores of an older loss are no proof in a newer one.
+                (self.next_read, self.scores, self.renewed_at) = (None, None, None);
+            }
+            (false, LinkSeen::Up) => {
+                self.link = LinkSeen::LostAt(now);
+                self.next_read = Some(now);
+            }
+            (false, LinkSeen::Never | LinkSeen::LostAt(_)) => {}
+        }
+    }
+
+    /// Whether leases are to be read now; [`Self::leases_read`] answers.
+    pub(crate) fn begin_read(&mut self, now: Instant) -> bool {
+        let begins = !self.is_reading && self.next_read.is_some_and(|at| at <= now);
+        if begins {
+            self.is_reading = true;
+            self.next_read = Some(now + READ_EVERY);
+        }
+        begins
+    }
+
+    /// Compares leases with those of the last read.
+    pub(crate) fn leases_read(&mut self, now: Instant, leases: Result<Leases, StoreError>) {
+        self.is_reading = false;
+        if !matches!(self.link, LinkSeen::LostAt(_)) {
+            return;
+        }
+        let scores = leases.ok().map(|leases| {
+            let mut scores = leases.scores;
+            scores.retain(|edge, _| edge.name != self.name);
+            scores
+        });
+        if let (Some(before), Some(scores)) = (&self.scores, &scores)
+            && scores.iter().any(|(edge, score)| before.get(edge).is_some_and(|before| before != score))
+        {
+            self.renewed_at = Some(now);
+        }
+        // After a failure nobody knows when a change was made: the next read begins anew.
+        self.scores = scores;
+    }
+
+    /// Why no client should be sent here, as far as the link is concerned.
+    pub(crate) fn reason(&self, now: Instant) -> Option<&'static str> {
+        match self.link {
+            LinkSeen::Never => Some("not linked to the relay yet"),
+            LinkSeen::Up => None,
+            LinkSeen::LostAt(lost_at) => {
+                let is_long = now >= lost_at + LINK_LOST_MAX;
+                let others_live = self.renewed_at.is_some_and(|at| now <= at + RENEWAL_FRESH);
+                (is_long && others_live)
+                    .then_some("no link to the relay for 10 s, while other edges have one")
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const YET: Option<&str> = Some("not linked to the relay yet");
+    const LOST: Option<&str> = Some("no link to the relay for 10 s, while other edges have one");
+
+    #[test]
+    fn before_the_first_link_an_edge_is_not_ready_and_reads_nothing() {
+        let (mut isolation, start) = new();
+        isolation.see_link(start, false);
+        assert_eq!((isolation.reason(start + seconds(99)), isolation.begin_read(start)), (YET, false));
+        isolation.see_link(start, true);
+        assert_eq!(isolation.reason(start), None);
+    }
+
+    #[test]
+    fn a_lost_link_counts_after_10_s_while_others_are_renewed() {
+        let (mut isolation, start) = lost();
+        for n in 0..=10 {
+            isolation.leases_read(start + seconds(n), Ok(leases(&[("edge-2.1", n)])));
+        }
+        assert_eq!(isolation.reason(start + seconds(10) - millis(1)), None);
+        assert_eq!(isolation.reason(start + seconds(10)), LOST);
+        isolation.see_link(start + seconds(11), true);
+        assert_eq!(isolation.reason(start + seconds(11)), None);
+    }
+
+    #[test]
+    fn a_renewal_speaks_for_5_s() {
+        let (mut isolation, start) = lost();
+        isolation.leases_read(start + seconds(8), Ok(leases(&[("edge-2.1", 1)])));
+        isolation.leases_read(start + seconds(9), Ok(leases(&[("edge-2.1", 2)])));
+        assert_eq!(isolation.reason(start + seconds(14)), LOST);
+        assert_eq!(
+            isolation.reason(start + seconds(14) + millis(1)),
+            None,
+            "nobody is linked: all are alike"
+        );
+    }
+
+    #[test]
+    fn only_a_change_of_anothers_score_shows_that_a_relay_lives() {
+        type Read = &'static [(&'static str, u64)];
+        let unchanged: [(&str, Read, Read); 4] = [
+            ("it stands still", &[("edge-2.1", 5)], &[("edge-2.1", 5)]),
+            ("our own", &[("edge-1.1", 5)], &[("edge-1.1", 6)]),
+            ("it came", &[], &[("edge-2.1", 5)]),
+            ("it went", &[("edge-2.1", 5)], &[]),
+        ];
+        for (why, first, second) in unchanged {
+            let (mut isolation, start) = lost();
+            for read in [first, second] {
+                isolation.leases_read(start + seconds(12), Ok(leases(read)));
+            }
+            assert_eq!(isolation.reason(start + seconds(12)), None, "{why}");
+        }
+    }
+
+    #[test]
+    fn reads_that_fail_or_are_of_an_older_loss_compare_with_nothing() {
+        let (mut isolation, start) = lost();
+        isolation.leases_read(start, Ok(leases(&[("edge-2.1", 1)])));
+        isolation.leases_read(start, Err(StoreError::Away));
+        isolation.leases_read(start, Ok(leases(&[("edge-2.1", 2)])));
+        assert_eq!(isolation.reason(start + seconds(10)), None);
+        isolation.see_link(start, true);
+        isolation.leases_read(start, Ok(leases(&[("edge-2.1", 3)])));
+        isolation.see_link(start, false);
+        isolation.leases_read(start, Ok(leases(&[("edge-2.1", 4)])));
+        assert_eq!(isolation.reason(start + seconds(10)), None);
+    }
+
+    #[test]
+    fn leases_are_read_once_a_second_one_read_at_a_time() {
+        let (mut isolation, start) = lost();
+        assert!(isolation.begin_read(start));
+        assert!(!isolation.begin_read(start + seconds(3)), "the first one is under way");
+        isolation.leases_read(start + seconds(3), Err(StoreError::Unanswered));
+        assert!(isolation.begin_read(start + seconds(3)));
+        isolation.leases_read(start + seconds(3), Err(StoreError::Unanswered));
+        assert!(!isolation.begin_read(start + seconds(4) - millis(1)));
+        assert!(isolation.begin_read(start + seconds(4)));
+        isolation.leases_read(start + seconds(4), Err(StoreError::Unanswered));
+        isolation.see_link(start + seconds(4), true);
+        assert!(!isolation.begin_read(start + seconds(9)));
+    }
+
+    fn new() -> (Isolation, Instant) {
+        (Isolation::new(NodeName::parse("edge-1").expect("valid")), Instant::now())
+    }
+
+    /// An edge that lost its link at that moment.
+    fn lost() -> (Isolation, Instant) {
+        let (mut isolation, start) = new();
+        isolation.see_link(start, true);
+        isolation.see_link(start, false);
+        (isolation, start)
+    }
+
+    fn leases(scores: &[(&str, u64)]) -> Leases {
+        let scores = scores.iter().map(|&(edge, score)| (edge.parse().expect("an edge id"), Score(score)));
+        Leases { scores: scores.collect(), ..Leases::default() }
+    }
+
+    const fn seconds(n: u64) -> Duration {
+        Duration::from_secs(n)
+    }
+
+    const fn millis(n: u64) -> Duration {
+        Duration::from_millis(n)
+    }
+}
