@@ -345,6 +345,34 @@ fn every_old_life_is_removed_however_fast_epochs_change() {
 }
 
 #[test]
+fn an_epoch_that_comes_back_keeps_its_routes() {
+    let mut world = World::linked();
+    world.log_in("alice");
+    world.end_lease(8);
+    world.lease(8);
+    world.end_lease(EPOCH);
+    world.lease(EPOCH);
+    world.store_writes();
+    assert_eq!(world.routes(), ["edge-1.7 #alice"]);
+}
+
+#[test]
+fn an_epoch_that_comes_back_wanting_nothing_leaves_the_rest_to_the_index() {
+    let mut world = World::linked();
+    let alice = world.log_in("alice");
+    world.end_lease(8);
+    world.close(alice);
+    world.lease(8);
+    assert_eq!(world.under_way(), ["edge-1.7 -#alice"]);
+    world.end_lease(EPOCH);
+    world.lease(EPOCH);
+    world.store_fails(StoreError::Unanswered, 0);
+    world.wait(seconds(1));
+    world.store_writes();
+    assert_eq!(world.routes(), NOTHING);
+}
+
+#[test]
 fn removals_of_an_old_life_give_way_to_changes_and_wait_for_a_lease() {
     let mut world = World::unlinked();
     world.crowd(300);
