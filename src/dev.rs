@@ -60,6 +60,9 @@ struct Settings {
     common: Common,
 }
 
+/// Edges in this process.
+const EDGES: u64 = 2;
+
 /// How long the nodes may take to find each other before that is worth a warning.
 const READY_MAX: Duration = Duration::from_secs(10);
 
@@ -84,6 +87,9 @@ pub(crate) fn run(args: Vec<OsString>) -> Exit {
                 format!("{} addresses for two edges; give two, with a comma between them", addresses.len());
             return loaded.refuse(key, &reason).report();
         }
+    }
+    if let Err(error) = edge::config::check_open_files(&loaded, EDGES, settings.max_clients) {
+        return error.report();
     }
     quieten(&mut loaded);
     let settings = loaded.settings.clone();

@@ -9,7 +9,7 @@ use node::config::{Common, ConfigError, Loaded, Secret, duration};
 use node::identity::IdentityFlags;
 use proto::id::NodeName;
 
-use crate::door::http::origin_host;
+use crate::door::http::{HALF_OPEN_MAX, origin_host};
 use crate::{Address, Config, Link, Origins};
 
 /// One edge: holds clients over WebSocket, and links to a relay for everybody who is elsewhere
@@ -75,6 +75,7 @@ pub fn check(loaded: &Loaded<Settings>) -> Result<Config, ConfigError> {
     let name = settings.identity.name(loaded)?;
     check_store(loaded)?;
     check_pings(loaded)?;
+    check_open_files(loaded, 1, settings.max_clients)?;
     Ok(Config {
         relay: link(loaded, &name)?,
         name,
@@ -88,6 +89,14 @@ pub fn check(loaded: &Loaded<Settings>) -> Result<Config, ConfigError> {
         ping_interval: settings.ping_interval,
         pong_timeout: settings.pong_timeout,
     })
+}
+
+/// Checks that `max_clients` on each of the process's `edges` leave it open files enough.
+///
+/// # Errors
+/// The operator must let in fewer, or raise the limit.
+pub fn check_open_files<T>(loaded: &Loaded<T>, edges: u64, max_clients: u32) -> Result<(), ConfigError> {
+    node::files::check(loaded, edges, max_clients, HALF_OPEN_MAX)
 }
 
 fn check_store(loaded: &Loaded<Settings>) -> Result<(), ConfigError> {

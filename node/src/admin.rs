@@ -35,7 +35,7 @@ pub use pulse::Pulse;
 pub use readiness::Readiness;
 
 /// Connections at the same time; a further one is closed. A scraper, a balancer and an operator need three.
-const CONNECTIONS_MAX: usize = 64;
+pub const CONNECTIONS_MAX: usize = 64;
 
 /// The largest request head; ours are under 1 KiB, and a proxy's cookies are not for us.
 const HEAD_BYTES_MAX: usize = 8 << 10;

@@ -9,6 +9,7 @@ pub mod bind;
 pub mod config;
 pub mod exit;
 pub mod freeze;
+pub mod files;
 pub mod identity;
 pub mod link;
 pub mod log;

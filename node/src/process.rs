@@ -11,6 +11,7 @@ use tokio::sync::watch;
 use crate::bind::BindError;
 use crate::config::{self, Common, ConfigError, Loaded};
 use crate::exit::Exit;
+use crate::files;
 use crate::log;
 
 /// Why a node could not start, or went on no longer.
@@ -63,6 +64,9 @@ pub fn start<E: Display>(
     if let Err(error) = log::init(&common.log_level, common.log_format) {
         eprintln!("error: cannot write a log: {error}");
         return Exit::Failed;
+    }
+    if let Err(error) = files::raise() {
+        tracing::warn!("the soft limit of open files stays as it is: {error}");
     }
     for warning in warnings {
         tracing::warn!("{warning}");

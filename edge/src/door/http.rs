@@ -32,7 +32,7 @@ const HEADER_BYTES_MAX: usize = 8 << 10;
 const HEADERS_MAX: usize = 64;
 
 /// Connections that are still in HTTP at once; more are dropped.
-const HALF_OPEN_MAX: usize = 1024;
+pub(crate) const HALF_OPEN_MAX: usize = 1024;
 
 /// Seconds after which a refused client may come again: by chance, so that they do not come all at once.
 const RETRY_SECONDS: (f64, f64) = (2.0, 10.0);
