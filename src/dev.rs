@@ -126,6 +126,7 @@ async fn cluster(settings: &Settings, mut stop: watch::Receiver<bool>) -> anyhow
         admin_listen: settings.relay_admin_listen,
         admin_listen_flag: "--relay-admin-listen".to_owned(),
         identity: identity(&authority, "relay-1", Role::Relay)?,
+        sweep_interval: relay::SWEEP_INTERVAL,
     })?;
     let link = relay.link_address()?;
     let edges = [0, 1].map(|index| bind_edge(settings, index, &authority, link));

@@ -7,6 +7,7 @@ use certs::Role;
 use clap::Parser;
 use node::config::{Common, ConfigError, Loaded, Secret, duration};
 use node::identity::IdentityFlags;
+use node::memory::{Place, StoreFlags};
 use proto::id::NodeName;
 
 use crate::door::http::{HALF_OPEN_MAX, origin_host};
@@ -32,9 +33,9 @@ pub struct Settings {
     #[arg(long, value_name = "HOST:PORT")]
     pub relay: Option<String>,
 
-    /// Where the cluster's memory is: `memory` is this process, without a relay
-    #[arg(long, value_name = "STORE", default_value = "memory")]
-    pub store: String,
+    /// What the cluster remembers.
+    #[command(flatten)]
+    pub store: StoreFlags,
 
     /// Key of the clients' tokens (HS256) [default: none; then nobody gets in]
     #[arg(long, value_name = "SECRET")]
@@ -70,14 +71,15 @@ pub struct Settings {
 ///
 /// # Errors
 /// The operator must change a setting; the error says which and how.
-pub fn check(loaded: &Loaded<Settings>) -> Result<Config, ConfigError> {
+pub fn check(loaded: &Loaded<Settings>) -> Result<(Config, Place), ConfigError> {
     let settings = &loaded.settings;
     let name = settings.identity.name(loaded)?;
-    check_store(loaded)?;
+    let relay = link(loaded, &name)?;
+    let store = settings.store.place(loaded, settings.relay.is_some())?;
     check_pings(loaded)?;
     check_open_files(loaded, 1, settings.max_clients)?;
-    Ok(Config {
-        relay: link(loaded, &name)?,
+    let config = Config {
+        relay,
         name,
         listen: Address::new(settings.listen, "--listen"),
         line_listen: settings.line_listen.map(|address| Address::new(address, "--line-listen")),
@@ -88,7 +90,8 @@ pub fn check(loaded: &Loaded<Settings>) -> Result<Config, ConfigError> {
         origins: origins(loaded)?,
         ping_interval: settings.ping_interval,
         pong_timeout: settings.pong_timeout,
-    })
+    };
+    Ok((config, store))
 }
 
 /// Checks that `max_clients` on each of the process's `edges` leave it open files enough.
@@ -97,18 +100,6 @@ pub fn check(loaded: &Loaded<Settings>) -> Result<Config, ConfigError> {
 /// The operator must let in fewer, or raise the limit.
 pub fn check_open_files<T>(loaded: &Loaded<T>, edges: u64, max_clients: u32) -> Result<(), ConfigError> {
     node::files::check(loaded, edges, max_clients, HALF_OPEN_MAX)
-}
-
-fn check_store(loaded: &Loaded<Settings>) -> Result<(), ConfigError> {
-    match loaded.settings.store.as_str() {
-        "memory" if loaded.settings.relay.is_some() => Err(loaded.refuse(
-            "store",
-            "\"memory\" is one process only, and with a relay there are several; \
-             this version joins edges and relay in one process: run `causeway dev`",
-        )),
-        "memory" => Ok(()),
-        other => Err(loaded.refuse("store", &format!("{other:?} is no store; this version has \"memory\""))),
-    }
 }
 
 fn check_pings(loaded: &Loaded<Settings>) -> Result<(), ConfigError> {

@@ -12,10 +12,11 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::{sleep, sleep_until};
 
 use node::admin::{Pulse, Readiness};
+use node::freeze::frozen_for;
 use node::link::close;
 
 use crate::core::{Action, Event, Generation, Hub, LinkOutboxes};
-use crate::freeze::{departures_first, frozen_for};
+use crate::freeze::departures_first;
 use crate::isolation::Isolation;
 use crate::metrics::{Capacity, Metrics};
 
@@ -137,6 +138,7 @@ impl EventLoop {
             *next_tick = now + if is_stopping { TICK / 10 } else { TICK };
             self.hub.handle(now, Event::Clock { unix: unix() });
             self.watch_leases(now);
+            self.metrics.store.record(&self.store.stats());
             self.report_readiness(now, is_stopping);
         }
         if self.hub.poll_timeout().is_some_and(|due| due <= now) {

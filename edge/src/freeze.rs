@@ -1,19 +1,9 @@
-//! How an event loop notices that it stood still, and in which order it listens afterwards. Pure: the loop has the clock.
+//! In which order an event loop that stood still listens afterwards. Pure.
 
 use std::collections::HashSet;
-use std::time::{Duration, Instant};
 
 use crate::core::{ClientKey, Event};
 use crate::eventloop::Input;
-
-/// A tick that is later than this means a freeze. Relays count an edge as lost after 3.3 s, of which 1 s may have passed
-/// since its last ping.
-const LATE_MAX: Duration = Duration::from_secs(2);
-
-/// How late a tick is that was due at `due`, if that is so late that this edge must have stood still.
-pub(crate) fn frozen_for(now: Instant, due: Instant) -> Option<Duration> {
-    Some(now.saturating_duration_since(due)).filter(|&late| late > LATE_MAX)
-}
 
 /// Whoever went during the freeze goes first, so that nothing is delivered to him; the rest keeps its order. Who came
 /// and went comes and goes.
@@ -42,6 +32,8 @@ fn opened(input: &Input) -> Option<ClientKey> {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use bytes::Bytes;
     use node::outbox::outbox;
     use proto::client::ClientId;
@@ -49,15 +41,6 @@ mod tests {
 
     use super::*;
     use crate::core::{Encoding, Opened};
-
-    #[test]
-    fn a_tick_of_2_s_is_late_and_a_later_one_a_freeze() {
-        let due = Instant::now();
-        let after = |millis| frozen_for(due + Duration::from_millis(millis), due);
-        assert_eq!((after(0), after(2_000)), (None, None));
-        assert_eq!(after(2_001), Some(Duration::from_millis(2_001)));
-        assert_eq!(frozen_for(due, due + Duration::from_secs(9)), None, "it is not due yet");
-    }
 
     #[test]
     fn whoever_went_goes_before_anything_else_is_heard() {

@@ -3,15 +3,15 @@
 use edge::config::{Settings, check};
 use edge::{Config, Edge};
 use node::exit::Exit;
+use node::memory::Place;
 use node::process::{self, RunError};
-use store::Store;
 use tokio::sync::watch;
 
 fn main() -> Exit {
     process::main(|settings: &Settings| &settings.common, check, run)
 }
 
-async fn run(config: Config, stop: watch::Receiver<bool>) -> Result<(), RunError> {
+async fn run((config, store): (Config, Place), stop: watch::Receiver<bool>) -> Result<(), RunError> {
     let (is_closed, is_alone) = (config.token_hmac_secret.is_none(), config.relay.is_none());
     let edge = Edge::bind(config)?;
     let (http, admin) = (edge.http_address()?, edge.admin_address()?);
@@ -31,5 +31,5 @@ async fn run(config: Config, stop: watch::Receiver<bool>) -> Result<(), RunError
             "local traffic only: no --relay is given, so clients of other edges cannot be reached"
         );
     }
-    edge.run(Store::memory(), stop).await
+    edge.run(store.open()?, stop).await
 }

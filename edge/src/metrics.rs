@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use metrics::{Counter, Gauge, Histogram};
+use node::memory::StoreMetrics;
 use node::metrics::Registry;
 use proto::client::code::Disconnect;
 
@@ -30,6 +31,7 @@ pub(crate) enum Refusal {
 /// An edge's metrics.
 #[derive(Debug)]
 pub(crate) struct Metrics {
+    pub(crate) store: StoreMetrics,
     clients: Gauge,
     /// Connections that were let in and not yet let go, by door.
     connections: [Gauge; 2],
@@ -75,6 +77,7 @@ impl Metrics {
         let gauge = |name, help| registry.gauge(name, help, &[]);
         let labelled = |name, help, label, value: &str| registry.counter(name, help, &[(label, value)]);
         let metrics = Self {
+            store: StoreMetrics::new(registry),
             clients: gauge("edge_clients", "Clients logged in now."),
             connections: ["websocket", "line"].map(|door| {
                 registry.gauge("edge_connections", "Connections let in by a door and not yet closed, logged in or not.", &[("door", door)])

@@ -116,7 +116,6 @@ fn settle<T: Parser>(
     winners.extend(environment);
     winners.extend(flags.layer);
 
-    let warnings = flags::bare_secrets(catalogue, &winners);
     let mut line = vec![flags.program];
     for (id, given) in &mut winners {
         let setting = catalogue.setting(id);
@@ -128,6 +127,7 @@ fn settle<T: Parser>(
     let mut command = catalogue.command();
     let explain = |error| error::explain(error, catalogue, &winners, flags.is_complete);
     let mut matches = command.try_get_matches_from_mut(line).map_err(explain)?;
+    let warnings = flags::bare_secrets(catalogue, &matches, &winners);
     let shown = shown::list(catalogue, &matches, &winners);
     let settings = parsed(&mut matches, &mut command)?;
     Ok(Loaded { settings, warnings, shown })

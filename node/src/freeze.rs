@@ -2,12 +2,14 @@
 
 use std::time::{Duration, Instant};
 
-/// An event loop whose tick comes so late was frozen: others have given it up by then, or are about to.
-pub const FREEZE_MIN: Duration = Duration::from_secs(2);
+/// An event loop whose tick comes later than this was frozen. Relays count an edge as lost after 3.3 s, of which 1 s may
+/// have passed since its last ping; edges give a relay up after 3 s.
+pub const LATE_MAX: Duration = Duration::from_secs(2);
 
-/// Whether an event loop that was to turn at `tick_due`, at the latest, and does so `now`, stood still.
-pub fn was_frozen(tick_due: Instant, now: Instant) -> bool {
-    now.saturating_duration_since(tick_due) > FREEZE_MIN
+/// How late an event loop is that was to turn at `tick_due`, at the latest, and does so `now`: if that is so late that
+/// it must have stood still.
+pub fn frozen_for(now: Instant, tick_due: Instant) -> Option<Duration> {
+    Some(now.saturating_duration_since(tick_due)).filter(|&late| late > LATE_MAX)
 }
 
 #[cfg(test)]
@@ -15,10 +17,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_tick_that_is_two_seconds_late_is_late_and_a_later_one_was_a_freeze() {
+    fn a_tick_of_2_s_is_late_and_a_later_one_a_freeze() {
         let due = Instant::now();
-        assert!(!was_frozen(due + Duration::from_millis(500), due), "events come before the tick");
-        assert!(!was_frozen(due, due + FREEZE_MIN));
-        assert!(was_frozen(due, due + FREEZE_MIN + Duration::from_millis(1)));
+        let after = |millis| frozen_for(due + Duration::from_millis(millis), due);
+        assert_eq!((after(0), after(2_000)), (None, None));
+        assert_eq!(after(2_001), Some(Duration::from_millis(2_001)));
+        assert_eq!(frozen_for(due, due + Duration::from_secs(9)), None, "it is not due yet");
     }
 }

@@ -85,6 +85,11 @@ impl Registry {
         self.recorder.register_histogram(&self.key(name, labels), &METADATA)
     }
 
+    /// The whole name of a metric that several kinds of nodes have: `store_up` is `edge_store_up` for an edge.
+    pub fn name(&self, rest: &str) -> String {
+        format!("{}{rest}", self.prefix)
+    }
+
     /// Returns what renders all of it, for the admin listener.
     pub fn handle(&self) -> PrometheusHandle {
         self.recorder.handle()

@@ -23,6 +23,9 @@ pub enum RunError {
     /// The operating system refused something else.
     #[error("a listener failed: {0}")]
     Io(#[from] std::io::Error),
+    /// The operating system gave not what the store needs.
+    #[error("the store cannot be opened: {0}")]
+    Store(std::io::Error),
     /// The relay holds a link of a newer edge with this one's name.
     #[error(
         "another edge of the name {0} has started since; this one gives way. Every edge needs a --name of its own"

@@ -1,11 +1,13 @@
 //! A relay's settings as an operator gives them, checked and turned into what [`crate::Relay`] takes.
 
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use certs::Role;
 use clap::Parser;
-use node::config::{Common, ConfigError, Loaded};
+use node::config::{Common, ConfigError, Loaded, duration};
 use node::identity::IdentityFlags;
+use node::memory::{Place, StoreFlags};
 
 use crate::Config;
 
@@ -21,9 +23,13 @@ pub struct Settings {
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:9000")]
     pub admin_listen: SocketAddr,
 
-    /// Where the cluster's memory is: `memory` is one process, where no edge could share it
-    #[arg(long, value_name = "STORE", default_value = "memory")]
-    pub store: String,
+    /// What the cluster remembers.
+    #[command(flatten)]
+    pub store: StoreFlags,
+
+    /// Searches the whole store so often for routes of edges that are nobody any more; at least 1s
+    #[arg(long, value_name = "DURATION", default_value = "6h", value_parser = duration)]
+    pub sweep_interval: Duration,
 
     /// Who this relay is.
     #[command(flatten)]
@@ -34,33 +40,29 @@ pub struct Settings {
     pub common: Common,
 }
 
+const SWEEP_INTERVAL_MIN: Duration = Duration::from_secs(1);
+
 /// Checks what no single value shows.
 ///
 /// # Errors
 /// The operator must change a setting; the error says which and how.
-pub fn check(loaded: &Loaded<Settings>) -> Result<Config, ConfigError> {
+pub fn check(loaded: &Loaded<Settings>) -> Result<(Config, Place), ConfigError> {
     let settings = &loaded.settings;
     let name = settings.identity.name(loaded)?;
     let identity = settings.identity.identity(loaded, &name, Role::Relay)?;
-    check_store(loaded)?;
-    Ok(Config {
+    let store = settings.store.place(loaded, true)?;
+    if settings.sweep_interval < SWEEP_INTERVAL_MIN {
+        let reason = format!("{:?} is too often: each sweep reads the whole store", settings.sweep_interval);
+        return Err(loaded.refuse("sweep_interval", &reason));
+    }
+    let config = Config {
         name,
         listen: settings.listen,
         listen_flag: "--listen".to_owned(),
         admin_listen: settings.admin_listen,
         admin_listen_flag: "--admin-listen".to_owned(),
         identity,
-    })
-}
-
-fn check_store(loaded: &Loaded<Settings>) -> Result<(), ConfigError> {
-    let reason = match loaded.settings.store.as_str() {
-        "memory" => "\"memory\" is one process only, and no edge of another could share it; \
-                     this version joins edges and relay in one process: run `causeway dev`"
-            .to_owned(),
-        other => {
-            format!("{other:?} is no store; this version has \"memory\", and that only in `causeway dev`")
-        }
+        sweep_interval: settings.sweep_interval,
     };
-    Err(loaded.refuse("store", &reason))
+    Ok((config, store))
 }

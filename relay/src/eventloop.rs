@@ -11,7 +11,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::sleep_until;
 
 use node::admin::{Pulse, Readiness};
-use node::freeze::was_frozen;
+use node::freeze::frozen_for;
 use node::link::close;
 
 use crate::core::{Action, Event, LinkKey, LinkOutboxes, Router};
@@ -72,8 +72,8 @@ impl EventLoop {
                 _ = self.stop.wait_for(|stop| *stop) => break,
             }
             let now = Instant::now();
-            if was_frozen(next_tick, now) {
-                self.thaw(now, &mut batch);
+            if let Some(late) = frozen_for(now, next_tick) {
+                self.thaw(now, late, &mut batch);
             }
             for input in batch.drain(..) {
                 self.input(now, input);
@@ -81,6 +81,7 @@ impl EventLoop {
             if now >= next_tick {
                 next_tick = now + TICK;
                 self.router.handle(now, Event::Clock { unix: unix() });
+                self.metrics.store.record(&self.heartbeat.store_stats());
             }
             if self.router.poll_timeout().is_some_and(|due| due <= now) {
                 self.router.handle_timeout(now);
@@ -136,8 +137,8 @@ impl EventLoop {
     }
 
     /// Nothing that was read before a freeze counts: links end, and so do those that wait to be begun.
-    fn thaw(&mut self, now: Instant, batch: &mut Vec<Input>) {
-        tracing::warn!("this relay stood still; all edges have to link again");
+    fn thaw(&mut self, now: Instant, late: Duration, batch: &mut Vec<Input>) {
+        tracing::warn!(seconds = late.as_secs_f64(), "stood still; all edges have to link again");
         self.router.handle(now, Event::Froze);
         self.act();
         batch.extend(std::iter::from_fn(|| self.pings.try_recv().ok()));

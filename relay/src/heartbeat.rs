@@ -3,7 +3,7 @@
 //! Removing the routes of an edge takes over a second and waits for nobody, so it has a task of its own.
 
 use proto::id::NodeName;
-use store::{Lease, Store, StoreError};
+use store::{Lease, Stats, Store, StoreError};
 use tokio::sync::mpsc;
 
 use crate::core::{Action, Event};
@@ -41,6 +41,11 @@ impl Heartbeat {
         let (orders, receiver) = mpsc::channel(ORDERS_MAX);
         let task = obey(store.clone(), receiver, answers.clone());
         (Self { relay, store, answers, orders }, task)
+    }
+
+    /// How the store does.
+    pub(crate) fn store_stats(&self) -> Stats {
+        self.store.stats()
     }
 
     /// Does what concerns the store. `address` is where the edge of a new lease linked from.

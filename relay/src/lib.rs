@@ -15,6 +15,7 @@ mod eventloop;
 mod heartbeat;
 mod ingress;
 mod metrics;
+mod sweep;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -39,6 +40,9 @@ use crate::eventloop::{EventLoop, INPUTS_MAX, unix};
 use crate::heartbeat::Heartbeat;
 use crate::metrics::Metrics;
 
+/// How often the whole store is searched, where nobody says otherwise: it should find nothing.
+pub const SWEEP_INTERVAL: Duration = Duration::from_secs(6 * 3600);
+
 /// What a relay needs to run.
 #[derive(Debug, Clone)]
 pub struct Config {
@@ -54,6 +58,8 @@ pub struct Config {
     pub admin_listen_flag: String,
     /// Who this relay is, and whom it trusts.
     pub identity: Identity,
+    /// How often the whole store is searched for routes of edges that are nobody any more.
+    pub sweep_interval: Duration,
 }
 
 /// A relay whose listeners are open.
@@ -102,7 +108,7 @@ impl Relay {
         let endpoint = endpoint(self.link_socket, &self.config.identity)?;
         let (inputs, receiver) = mpsc::channel(INPUTS_MAX);
         let (pings, ping_receiver) = mpsc::channel(INPUTS_MAX);
-        let (heartbeat, obeying) = Heartbeat::new(self.config.name, store, pings.clone());
+        let (heartbeat, obeying) = Heartbeat::new(self.config.name, store.clone(), pings.clone());
         let eventloop = EventLoop {
             router: Router::new(hash_seed(&self.config.identity), Instant::now(), unix()),
             heartbeat,
@@ -116,6 +122,7 @@ impl Relay {
         };
         let mut tasks = JoinSet::new();
         tasks.spawn(obeying);
+        tasks.spawn(sweep::sweep(store, self.config.sweep_interval, Arc::clone(&metrics)));
         tasks.spawn(accept::accept(endpoint.clone(), inputs, pings, metrics));
         tokio::select! {
             () = eventloop.run() => {
@@ -124,7 +131,7 @@ impl Relay {
                 let _ = tokio::time::timeout(Duration::from_secs(1), endpoint.wait_idle()).await;
                 Ok(())
             }
-            _ = tasks.join_next() => Err(RunError::TaskEnded("accept or heartbeat")),
+            _ = tasks.join_next() => Err(RunError::TaskEnded("accept, heartbeat or sweep")),
         }
     }
 }

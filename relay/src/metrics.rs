@@ -1,6 +1,7 @@
 //! Every metric of a relay: name, unit, help. Handles are made once; counters are summed per turn of the event loop.
 
 use metrics::{Counter, Gauge};
+use node::memory::StoreMetrics;
 use node::metrics::Registry;
 
 use crate::core::Tally;
@@ -8,6 +9,7 @@ use crate::core::Tally;
 /// A relay's metrics.
 #[derive(Debug)]
 pub(crate) struct Metrics {
+    pub(crate) store: StoreMetrics,
     edges: Gauge,
     lost: Gauge,
     leases: Gauge,
@@ -30,6 +32,8 @@ pub(crate) struct Metrics {
     renewed: Counter,
     freezes: Counter,
     handshakes_failed: Counter,
+    sweeps: [Counter; 2],
+    ghosts: Counter,
 }
 
 impl Metrics {
@@ -38,6 +42,7 @@ impl Metrics {
         let counter = |name, help| registry.counter(name, help, &[]);
         let gauge = |name, help| registry.gauge(name, help, &[]);
         Self {
+            store: StoreMetrics::new(registry),
             edges: gauge("relay_edges", "Edges linked now."),
             lost: gauge(
                 "relay_edges_lost",
@@ -108,12 +113,29 @@ impl Metrics {
                 "relay_handshakes_failed_total",
                 "Connections that never became a link: unknown certificate, wrong version, too slow.",
             ),
+            sweeps: ["ok", "failed"].map(|result| {
+                registry.counter(
+                    "relay_sweeps_total",
+                    "Searches of the whole store for routes of edges that are nobody any more: ok, failed (before the end).",
+                    &[("result", result)],
+                )
+            }),
+            ghosts: counter(
+                "relay_ghost_routes_total",
+                "Routes that a sweep found and removed: those of edges with neither lease nor index. Should stay 0.",
+            ),
         }
     }
 
     /// Counts a connection that did not become a link.
     pub(crate) fn handshake_failed(&self) {
         self.handshakes_failed.increment(1);
+    }
+
+    /// Counts a sweep, by how many routes it removed if it came to the end.
+    pub(crate) fn swept(&self, ghosts: Option<u64>) {
+        self.sweeps[usize::from(ghosts.is_none())].increment(1);
+        self.ghosts.increment(ghosts.unwrap_or(0));
     }
 
     /// Takes over what the Router counted.

@@ -340,15 +340,30 @@ describe('a link identity', { concurrency: true, timeout: 60_000 }, () => {
 
   test('does not help without a store that several processes share: 78, and what to run instead', async () => {
     const edge = await exits(78, 'edge', ['--relay', '127.0.0.1:7000', ...flags('edge-1')]);
-    assert.match(edge.stderr, /"memory" is one process only.*causeway dev/);
+    assert.match(edge.stderr, /"memory" is one process only.*--store redis:\/\/.*causeway dev/);
     const relay = await exits(78, 'relay', flags('relay-1'));
     assert.match(relay.stderr, /"memory" is one process only.*causeway dev/);
-    const redis = await exits(78, 'relay', [...flags('relay-1'), '--store', 'redis://127.0.0.1']);
-    assert.match(redis.stderr, /--store: "redis:\/\/127\.0\.0\.1" is no store/);
   });
 
+  for (const [args, told] of [
+    [['--store', 'postgres://127.0.0.1'], /--store: "postgres:\/\/127\.0\.0\.1" is no address of a Redis.*redis:\/\//],
+    [['--store', 'redis://me:hunter2@127.0.0.1:x'], /--store: "redis:\/\/…@127\.0\.0\.1:x" is no address/],
+    [['--store', 'rediss://127.0.0.1'], /--store: rediss:\/\/ is not built yet/],
+    [['--store', 'redis://127.0.0.1', '--store-prefix', '{x}'], /--store-prefix: "\{x\}" is no prefix/],
+    [['--store', 'redis://me:hunter2@127.0.0.1', '--store-password', 'hunter2'], /--store-password: .*leave one out/],
+  ]) {
+    test(`goes with a store, and ${args.slice(0, 4).join(' ').replace('hunter2', 'PASSWORD')} is none: 78, and no password is shown`, async () => {
+      for (const [command, more] of [['relay', flags('relay-1')], ['edge', ['--relay', '127.0.0.1:7000', ...flags('edge-1')]]]) {
+        const { stderr } = await exits(78, command, [...more, ...args]);
+        assert.match(stderr, told);
+        assert.doesNotMatch(stderr, /hunter2/);
+      }
+    });
+  }
+
   test('is needed by an edge with a relay: without one it does not start', async () => {
-    await exits(78, 'edge', ['--name', 'edge-1', '--relay', 'x:1']);
+    const { stderr } = await exits(78, 'edge', ['--name', 'edge-1', '--relay', 'x:1', '--store', 'redis://127.0.0.1']);
+    assert.match(stderr, /--link-cert: .*certs init/s);
     await exits(78, 'edge', ['--name', 'edge-1', '--relay', 'x']);
   });
 

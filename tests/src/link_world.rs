@@ -282,7 +282,9 @@ pub fn start_relay(identity: &Identity, store: &Store, listen: SocketAddr) -> No
         listen_flag: "--listen".to_owned(),
         admin_listen: ANY_PORT,
         admin_listen_flag: "--admin-listen".to_owned(),
+        name: identity.name().clone(),
         identity: identity.clone(),
+        sweep_interval: relay::SWEEP_INTERVAL,
     });
     let relay = relay.expect("its ports are free");
     let link = relay.link_address().expect("it is bound");

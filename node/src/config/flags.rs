@@ -6,12 +6,14 @@
 use std::ffi::OsString;
 use std::path::PathBuf;
 
+use clap::ArgMatches;
 use clap::error::ErrorKind;
 use clap::parser::ValueSource;
 
 use super::ConfigError;
 use super::catalogue::Catalogue;
 use super::layer::{Given, Layer, Origin, Source};
+use super::shown::has_password;
 
 /// What the command line says.
 pub(super) struct Flags {
@@ -70,14 +72,20 @@ pub(super) fn read(
 }
 
 /// Warns of each secret that any user of the machine can read in the list of processes.
-pub(super) fn bare_secrets(catalogue: &Catalogue, winners: &Layer) -> Vec<String> {
-    let is_bare = |given: &Given| matches!(given.source, Source::Typed);
-    winners
-        .iter()
-        .filter(|(id, given)| is_bare(given) && catalogue.setting(id).is_secret)
-        .map(|(_, given)| {
+pub(super) fn bare_secrets(catalogue: &Catalogue, matches: &ArgMatches, winners: &Layer) -> Vec<String> {
+    let typed = winners.iter().filter(|(_, given)| matches!(given.source, Source::Typed));
+    typed
+        .filter_map(|(id, given)| {
             let flag = &given.name;
-            format!("{flag} shows its secret to all users of this machine; use {flag}-file")
+            if catalogue.setting(id).is_secret {
+                return Some(format!(
+                    "{flag} shows its secret to all users of this machine; use {flag}-file"
+                ));
+            }
+            let mut values = matches.get_raw(id)?;
+            values.any(|value| has_password(&value.to_string_lossy())).then(|| {
+                format!("{flag} shows its password to all users of this machine; give it in another way")
+            })
         })
         .collect()
 }

@@ -78,6 +78,11 @@ pub(super) fn without_password(value: &str) -> Cow<'_, str> {
     hidden().map_or(Cow::Borrowed(value), Cow::Owned)
 }
 
+/// Whether a value is an address with a password in it.
+pub(super) fn has_password(value: &str) -> bool {
+    matches!(without_password(value), Cow::Owned(_))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

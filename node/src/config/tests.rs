@@ -365,6 +365,17 @@ fn a_bare_secret_works_and_only_the_command_line_warns() {
 }
 
 #[test]
+fn an_address_with_a_password_works_and_only_the_command_line_warns() {
+    let typed = loaded(&["--store=redis://:hunter2@h"], &[]);
+    assert_eq!(
+        typed.warnings,
+        ["--store shows its password to all users of this machine; give it in another way"]
+    );
+    assert!(loaded(&["--store=redis://h"], &[]).warnings.is_empty());
+    assert!(loaded(&[], &[("CAUSEWAY_STORE", "redis://:hunter2@h")]).warnings.is_empty());
+}
+
+#[test]
 fn no_secret_is_told_by_anything() {
     let wrong = file("api_key = 112233\n");
     let table = file("api_key = { hunter2 = \"hunter2\" }\n");

@@ -91,6 +91,19 @@ impl RedisConfig {
     }
 }
 
+impl RedisConfig {
+    /// Whether the address had a password.
+    pub fn has_password(&self) -> bool {
+        self.password.is_some()
+    }
+
+    /// With a password that stands apart from the address.
+    #[must_use]
+    pub fn with_password(self, password: &str) -> Self {
+        Self { password: Some(password.to_owned()), ..self }
+    }
+}
+
 impl fmt::Debug for RedisConfig {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("RedisConfig")
