@@ -17,6 +17,9 @@ use super::{Action, Generation, LinkOutboxes, Ticket};
 /// Time between pings.
 const PING_EVERY: Duration = Duration::from_secs(1);
 
+/// A ping without its echo is followed by the next one so soon: a relay that was restarted answers it with a reset.
+const PING_AGAIN: Duration = Duration::from_millis(250);
+
 /// A link whose echo is missing for so long is dead, before its relay counts this edge as lost (3.3 s).
 const ECHO_MISSING_MAX: Duration = Duration::from_secs(3);
 
@@ -26,6 +29,7 @@ pub(super) struct Link {
     outboxes: LinkOutboxes,
     opened: Instant,
     last_echo: Instant,
+    last_ping: Instant,
     next_ping: Instant,
     last_join: u32,
     /// This edge's number on the lanes, since the relay has greeted.
@@ -44,6 +48,7 @@ impl Link {
             outboxes,
             opened: now,
             last_echo: now,
+            last_ping: now,
             next_ping: now,
             last_join: 0,
             member: None,
@@ -275,6 +280,7 @@ impl Hub {
     pub(super) fn echo(&mut self, now: Instant, ping: [u8; HEARTBEAT_BYTES]) {
         let Some(link) = &mut self.link else { return };
         link.last_echo = now;
+        link.next_ping = link.last_ping + PING_EVERY;
         let sent = self.started + Duration::from_nanos(u64::from_be_bytes(ping));
         let rtt = now.saturating_duration_since(sent).as_nanos();
         self.tally.rtt_nanos = u64::try_from(rtt).unwrap_or(u64::MAX).max(1);
@@ -297,7 +303,8 @@ impl Hub {
         let since_start = now.saturating_duration_since(self.started).as_nanos();
         let ping = u64::try_from(since_start).unwrap_or(u64::MAX).to_be_bytes();
         let Some(link) = &mut self.link else { return };
-        link.next_ping = now + PING_EVERY;
+        link.last_ping = now;
+        link.next_ping = now + PING_AGAIN;
         // A full queue means that nothing gets out; the missing echo will tell.
         let _ = link.outboxes.heartbeat.push(Bytes::copy_from_slice(&ping));
     }

@@ -157,11 +157,17 @@ fn whoever_was_answered_gets_publications_while_the_edge_joins_again() {
 }
 
 #[test]
-fn a_ping_goes_out_every_second() {
+fn a_ping_goes_out_every_second_and_each_quarter_while_its_echo_is_missing() {
     let mut world = World::linked();
     world.relay_echoes = false;
-    world.wait(millis(2_900));
-    assert_eq!(world.pings, [1_000_000_000_u64, 2_000_000_000].map(u64::to_be_bytes));
+    world.wait(millis(1_600));
+    let sent = [1_000, 1_250, 1_500].map(|millis: u64| (millis * 1_000_000).to_be_bytes());
+    assert_eq!(world.pings, sent);
+    world.echo(sent[0]);
+    world.wait(millis(890));
+    assert_eq!(world.pings.len(), 3, "the next one is due a second after the last");
+    world.wait(millis(10));
+    assert_eq!(world.pings.len(), 4);
 }
 
 #[test]
