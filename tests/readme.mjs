@@ -2,8 +2,8 @@
 //
 // A block with `cargo run --release` is a server: it is started, its banner awaited, the next blocks run beside it, and
 // Ctrl-C ends it when all are done. A block with `tests/run` is not run (it runs this), but the command must exist.
-// A comment above a block changes that: `<!-- test: skip WHY -->`, or `<!-- test: interactive -->` for two lines that
-// belong into two terminals.
+// A comment above a block changes that: `<!-- test: skip WHY -->`, `<!-- test: interactive -->` for two lines that belong
+// into two terminals, or `<!-- test: server PATTERN -->` for servers that have started when their log matches.
 //
 // Called by tests/run, or by hand: node --test tests/readme.mjs
 
@@ -40,7 +40,9 @@ test('README.md works as it is written', { timeout: 1_200_000 }, async (context)
     for (const server of servers) {
       await context.test(`Ctrl-C stops ${server.what}`, async () => {
         server.signalAll('SIGINT');
-        assert.deepEqual(await server.end(), { code: 0, signal: null }, server.output);
+        const end = await server.end();
+        // A shell that waits for servers ends by the signal itself.
+        if (!server.isShell) assert.deepEqual(end, { code: 0, signal: null }, server.output);
       });
     }
   } finally {
@@ -61,8 +63,8 @@ function shellBlocks(page) {
       block.lines.push(line);
     } else if (line === '```sh') {
       const [, mark, why] = above.match(MARK) ?? [];
-      assert.ok([undefined, 'skip', 'interactive'].includes(mark), `line ${at}: ${above}`);
-      assert.ok(mark !== 'skip' || why, `line ${at}: say why it is skipped`);
+      assert.ok([undefined, 'skip', 'interactive', 'server'].includes(mark), `line ${at}: ${above}`);
+      assert.ok((mark === 'skip' || mark === 'server') === Boolean(why), `line ${at}: say why it is skipped, or what to wait for`);
       block = { line: at + 2, lines: [], mark, why };
     }
     above = line;
@@ -74,6 +76,11 @@ function shellBlocks(page) {
 async function run(block, servers) {
   const text = block.lines.join('\n');
   if (block.mark === 'interactive') return converse(block.lines);
+  if (block.mark === 'server') {
+    const server = Object.assign(bash(text), { isShell: true });
+    servers.push(server);
+    return server.said('stderr', new RegExp(block.why));
+  }
   if (text.includes('tests/run')) return accessSync(path.join(ROOT, 'tests/run'), constants.X_OK);
   if (text.includes('cargo run --release')) {
     const server = bash(text);
