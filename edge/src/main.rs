@@ -13,6 +13,9 @@ fn main() -> Exit {
 
 async fn run((config, store): (Config, Place), stop: watch::Receiver<bool>) -> Result<(), RunError> {
     let (is_closed, is_alone) = (config.token_hmac_secret.is_none(), config.relay.is_none());
+    // Leases come from relays, and without a lease there are no routes.
+    let is_store_unused = is_alone && matches!(store, Place::Redis(_));
+    let store = if is_store_unused { Place::Memory } else { store };
     let edge = Edge::bind(config)?;
     let (http, admin) = (edge.http_address()?, edge.admin_address()?);
     tracing::info!(
@@ -30,6 +33,9 @@ async fn run((config, store): (Config, Place), stop: watch::Receiver<bool>) -> R
         tracing::warn!(
             "local traffic only: no --relay is given, so clients of other edges cannot be reached"
         );
+    }
+    if is_store_unused {
+        tracing::warn!("--store is not used: without a relay nothing is shared");
     }
     edge.run(store.open()?, stop).await
 }

@@ -185,7 +185,8 @@ describe('settings', { concurrency: true, timeout: 60_000 }, () => {
       [{ pong_timeout: '"0s"' }, 'pong_timeout'],
       [{ max_clients: '0' }, 'max_clients'],
       [{ allow_origin: '["example.org"]' }, 'allow_origin'],
-      [{ store: '"redis://127.0.0.1"' }, 'store'],
+      [{ store: '"redis:/127.0.0.1"' }, 'store'],
+      [{ store: '"redis://127.0.0.1"', store_prefix: '"{"' }, 'store_prefix'],
       [{ name: '"Edge_1"' }, 'name'],
     ]) {
       const file = settings(Object.entries({ name: '"e"', ...args }).map(([name, value]) => `${name} = ${value}\n`).join(''));

@@ -59,6 +59,13 @@ describe('the admin listener', { concurrency: true, timeout: 60_000 }, () => {
       assert.match(edge.child.stderr, /local traffic only/);
     }));
 
+  test('of a lone edge with a Redis says that it is ready, and the log that nobody needs that Redis', () =>
+    withEdge({ store: 'redis://127.0.0.1:1' }, async (edge) => {
+      await until('the edge to be ready', async () => (await request(`${edge.admin}/ready`)).status === 200);
+      assert.match(edge.child.stderr, /--store is not used/);
+      assert.doesNotMatch(edge.child.stderr, /redis is away/);
+    }));
+
   test('shows metrics in the text format of Prometheus, with help and type for each', () =>
     withDev({}, async ({ edges, relay }) => {
       for (const [node, prefix] of [[edges[0], 'edge_'], [relay, 'relay_']]) {
@@ -173,7 +180,7 @@ describe('metrics', { concurrency: true, timeout: 60_000 }, () => {
       }
       await request(`${first.http}/zebra`);
       assert.deepEqual(await count(), before);
-      const allowed = new Set(['door', 'outcome', 'verdict', 'code', 'reason', 'version', 'le']);
+      const allowed = new Set(['door', 'outcome', 'verdict', 'code', 'reason', 'version', 'le', 'answer', 'result', 'connection', 'kind']);
       for (const node of nodes) {
         const { text, series } = await metrics(node);
         assert.doesNotMatch(text, /zebra|127\.0\.0\.1/);
