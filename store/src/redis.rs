@@ -14,6 +14,7 @@ mod reply;
 mod routes;
 mod scripts;
 mod sweep;
+mod told;
 
 use std::fmt;
 use std::future::Future;
@@ -28,6 +29,7 @@ pub use config::{InvalidRedis, PREFIX_BYTES_MAX, PREFIX_DEFAULT, RedisConfig};
 use connection::{Connection, keep_connected};
 use dial::Purpose;
 use keys::Keys;
+use told::Told;
 
 use crate::{Beat, IndexPage, Lease, Leases, RouteWrite, Score, Stats, StoreError};
 
@@ -55,8 +57,9 @@ struct Client {
 impl Redis {
     pub(crate) fn new(config: RedisConfig) -> std::io::Result<Self> {
         let keys = Keys::new(config.prefix.clone());
-        let reads = Connection::new(Purpose::Reads, config.clone(), keys.edges());
-        let writes = Connection::new(Purpose::Writes, config, keys.edges());
+        let told = Arc::new(Told::new());
+        let reads = Connection::new(Purpose::Reads, config.clone(), keys.edges(), Arc::clone(&told));
+        let writes = Connection::new(Purpose::Writes, config, keys.edges(), told);
         let runtime = runtime::Builder::new_current_thread().enable_all().build()?;
         runtime.spawn(keep_connected(Arc::clone(&reads)));
         runtime.spawn(keep_connected(Arc::clone(&writes)));

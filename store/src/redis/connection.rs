@@ -11,13 +11,14 @@ use redis::aio::MultiplexedConnection;
 use redis::{Pipeline, RedisError, RedisResult, Value};
 use tokio::task::AbortHandle;
 use tokio::time::timeout;
-use tracing::{debug, info, warn};
+use tracing::{debug, warn};
 
 use super::config::RedisConfig;
 use super::counts::Counts;
 use super::dial::{Dialled, Identity, Purpose, dial};
 use super::fault::{Fault, error_in};
 use super::keys::key_of;
+use super::told::Told;
 use crate::{ClassStats, ErrorKind, StoreError};
 
 /// How long an answer may take. A Redis in the same place answers within 1 ms; a client's connect waits this long.
@@ -66,6 +67,7 @@ pub(crate) struct Connection {
     /// A key that everybody may read, to hear whether Redis serves us.
     probe: String,
     counts: Counts,
+    told: Arc<Told>,
     state: Mutex<State>,
     /// Held by a write over its round trips, so that no other comes between them.
     turn: tokio::sync::Mutex<()>,
@@ -78,7 +80,7 @@ struct State {
     generation: u64,
     /// The last one, which may have commands at Redis. There are never two: nobody becomes live before it is ended.
     abandoned: Option<Identity>,
-    /// What the log was told last.
+    /// What was told last.
     is_up: Option<bool>,
     /// Whether connecting is not enough to be called up: Redis has accepted us before, and refused or ignored what we
     /// asked then. Without this each try of a call would be told as a return.
@@ -99,13 +101,14 @@ struct Live {
 }
 
 impl Connection {
-    pub(crate) fn new(purpose: Purpose, config: RedisConfig, probe: String) -> Arc<Self> {
+    pub(crate) fn new(purpose: Purpose, config: RedisConfig, probe: String, told: Arc<Told>) -> Arc<Self> {
         let counts = Counts::default();
         Arc::new(Self {
             purpose,
             config,
             probe,
             counts,
+            told,
             state: Mutex::default(),
             turn: tokio::sync::Mutex::default(),
         })
@@ -262,15 +265,14 @@ impl Connection {
     fn tell_up(&self, state: &mut State) {
         if state.is_up != Some(true) {
             state.is_up = Some(true);
-            info!(class = self.purpose.label(), server = %self.config.address, "redis is there");
+            self.told.up(self.purpose, &self.config);
         }
     }
 
     fn tell_away(&self, state: &mut State, fault: &Fault) {
         if state.is_up != Some(false) {
             state.is_up = Some(false);
-            let (class, kind) = (self.purpose.label(), fault.kind.label());
-            warn!(class, kind, server = %self.config.address, message = fault.message, "redis is away");
+            self.told.away(self.purpose, &self.config, fault);
         }
     }
 
