@@ -166,6 +166,8 @@ pub enum Action {
         /// Whose.
         edge: EdgeId,
     },
+    /// Search the whole store for routes of edges that are nobody any more. Nothing answers.
+    Sweep,
 }
 
 /// Counters since the start, and levels.

@@ -121,7 +121,8 @@ impl EventLoop {
                 Action::GrantLease { .. }
                 | Action::Beat(_)
                 | Action::EndLease { .. }
-                | Action::RemoveRoutes { .. } => {
+                | Action::RemoveRoutes { .. }
+                | Action::Sweep => {
                     let address = |link| self.address(link);
                     self.heartbeat.act(action, address);
                 }

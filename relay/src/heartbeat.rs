@@ -2,9 +2,11 @@
 //!
 //! Removing the routes of an edge takes over a second and waits for nobody, so it has a task of its own.
 
+use std::sync::Arc;
+
 use proto::id::NodeName;
 use store::{Lease, Stats, Store, StoreError};
-use tokio::sync::mpsc;
+use tokio::sync::{Notify, mpsc};
 
 use crate::core::{Action, Event};
 use crate::eventloop::{Input, unix};
@@ -21,6 +23,7 @@ pub(crate) struct Heartbeat {
     /// Before everything else: a lease that is confirmed late keeps routes from being written.
     answers: mpsc::Sender<Input>,
     orders: mpsc::Sender<Order>,
+    sweeps: Arc<Notify>,
 }
 
 /// What to do, in the order given.
@@ -37,10 +40,11 @@ impl Heartbeat {
         relay: NodeName,
         store: Store,
         answers: mpsc::Sender<Input>,
+        sweeps: Arc<Notify>,
     ) -> (Self, impl Future<Output = ()> + Send + 'static) {
         let (orders, receiver) = mpsc::channel(ORDERS_MAX);
         let task = obey(store.clone(), receiver, answers.clone());
-        (Self { relay, store, answers, orders }, task)
+        (Self { relay, store, answers, orders, sweeps }, task)
     }
 
     /// How the store does.
@@ -71,6 +75,7 @@ impl Heartbeat {
                 });
                 return;
             }
+            Action::Sweep => return self.sweeps.notify_one(),
             Action::Admit { .. } | Action::Close { .. } => unreachable!("it does not concern the store"),
         };
         if let Err(mpsc::error::TrySendError::Full(order)) = self.orders.try_send(order) {

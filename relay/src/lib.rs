@@ -32,7 +32,7 @@ use quinn::Endpoint;
 use quinn::crypto::rustls::QuicServerConfig;
 use ring::hmac;
 use store::Store;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{Notify, mpsc, watch};
 use tokio::task::JoinSet;
 
 use crate::core::Router;
@@ -108,7 +108,9 @@ impl Relay {
         let endpoint = endpoint(self.link_socket, &self.config.identity)?;
         let (inputs, receiver) = mpsc::channel(INPUTS_MAX);
         let (pings, ping_receiver) = mpsc::channel(INPUTS_MAX);
-        let (heartbeat, obeying) = Heartbeat::new(self.config.name, store.clone(), pings.clone());
+        let sweeps = Arc::new(Notify::new());
+        let (heartbeat, obeying) =
+            Heartbeat::new(self.config.name, store.clone(), pings.clone(), Arc::clone(&sweeps));
         let eventloop = EventLoop {
             router: Router::new(hash_seed(&self.config.identity), Instant::now(), unix()),
             heartbeat,
@@ -122,7 +124,7 @@ impl Relay {
         };
         let mut tasks = JoinSet::new();
         tasks.spawn(obeying);
-        tasks.spawn(sweep::sweep(store, self.config.sweep_interval, Arc::clone(&metrics)));
+        tasks.spawn(sweep::sweep(store, self.config.sweep_interval, sweeps, Arc::clone(&metrics)));
         tasks.spawn(accept::accept(endpoint.clone(), inputs, pings, metrics));
         tokio::select! {
             () = eventloop.run() => {

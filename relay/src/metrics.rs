@@ -122,7 +122,7 @@ impl Metrics {
             }),
             ghosts: counter(
                 "relay_ghost_routes_total",
-                "Routes that a sweep found and removed: those of edges with neither lease nor index. Should stay 0.",
+                "Routes that a sweep found and removed: those of edges with neither lease nor index. Stays 0, unless the store is emptied while routes are written.",
             ),
         }
     }

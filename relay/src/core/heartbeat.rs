@@ -44,6 +44,10 @@ impl Router {
             for edge in leases.ended {
                 self.remove_routes(edge);
             }
+            if beat.settles {
+                // A route that was written just when the store was emptied is in no index: no reaper finds it.
+                self.actions.push_back(Action::Sweep);
+            }
         }
         self.reckon();
     }

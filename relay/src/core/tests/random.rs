@@ -310,7 +310,7 @@ impl Model {
     fn act(&mut self) {
         for action in self.world.done() {
             match action {
-                Action::Admit { .. } => {}
+                Action::Admit { .. } | Action::Sweep => {}
                 Action::Close { link, .. } => {
                     self.ended(link);
                     // The shell says so, sooner or later.

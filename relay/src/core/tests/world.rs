@@ -196,7 +196,7 @@ impl World {
                 let result = is_reached.then(|| now_or_never(store.remove_routes(&edge)));
                 Event::RoutesRemoved { edge, result: self.told(result) }
             }
-            Action::Admit { .. } | Action::Close { .. } => return None,
+            Action::Admit { .. } | Action::Close { .. } | Action::Sweep => return None,
         })
     }
 
