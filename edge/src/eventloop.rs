@@ -5,14 +5,13 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use proto::id::NodeName;
-use proto::link::CloseCode;
 use quinn::Connection;
 use store::{Beat, Leases, Score, Store, StoreError};
 use tokio::sync::{mpsc, watch};
 use tokio::time::{sleep, sleep_until};
 
 use node::admin::{Pulse, Readiness};
-use node::freeze::frozen_for;
+use node::freeze::{TICK, frozen_for};
 use node::link::close;
 
 use crate::core::{Action, Event, Generation, Hub, LinkOutboxes};
@@ -34,15 +33,15 @@ pub(crate) const INPUTS_MAX: usize = 1024;
 /// Inputs that one turn takes.
 const BATCH: usize = 256;
 
-/// The loop turns at least so often; an edge that does not is frozen.
-const TICK: Duration = Duration::from_millis(500);
-
 /// How long an edge that stops waits for its clients to close and for the relay to hear its goodbye.
 const FAREWELL_MAX: Duration = Duration::from_secs(5);
 
 /// After a freeze, how long readers may run before anything is sent: each of them once, which takes microseconds, and
 /// the kernel's timers come late on a machine that starves.
 const THAW: Duration = Duration::from_millis(50);
+
+/// An edge whose lease the store never knows is told of once a minute.
+const FENCE_WARN_EVERY: Duration = Duration::from_secs(60);
 
 pub(crate) struct EventLoop {
     pub(crate) hub: Hub,
@@ -61,6 +60,7 @@ pub(crate) struct EventLoop {
     pub(crate) stop: watch::Receiver<bool>,
     pub(crate) link: Option<(Generation, Connection)>,
     pub(crate) isolation: Isolation,
+    pub(crate) fence_warned: Option<Instant>,
 }
 
 impl EventLoop {
@@ -123,13 +123,7 @@ impl EventLoop {
         inputs.extend(waiting);
         let now = Instant::now();
         for input in departures_first(std::mem::take(inputs)) {
-            match input {
-                // It was opened before the freeze, or in it.
-                Input::LinkOpened { connection, .. } => {
-                    close(&connection, CloseCode::Froze, "this edge stood still");
-                }
-                input @ (Input::Event(_) | Input::LeasesRead(_)) => self.input(now, input),
-            }
+            self.input(now, input);
         }
     }
 
@@ -157,7 +151,12 @@ impl EventLoop {
 
     fn input(&mut self, now: Instant, input: Input) {
         match input {
-            Input::Event(event) => self.hub.handle(now, event),
+            Input::Event(event) => {
+                if let Event::RoutesWritten { result: Ok(false), .. } = &event {
+                    self.warn_of_fence(now);
+                }
+                self.hub.handle(now, event);
+            }
             Input::LinkOpened { generation, outboxes, connection } => {
                 self.link = Some((generation, connection));
                 self.hub.handle(now, Event::LinkOpened { generation, link: outboxes });
@@ -209,6 +208,17 @@ impl EventLoop {
                 let beat = Beat { renewed: Vec::new(), score: Score(0), settles: false };
                 Input::LeasesRead(store.beat(&beat).await)
             });
+        }
+    }
+
+    /// It happens once when the store was emptied, and again and again where nothing helps but the operator.
+    fn warn_of_fence(&mut self, now: Instant) {
+        if self.fence_warned.is_none_or(|warned| now >= warned + FENCE_WARN_EVERY) {
+            self.fence_warned = Some(now);
+            tracing::warn!(
+                edge = %self.name,
+                "the store knows no lease of this edge: was it emptied, or are --store and --store-prefix not the relay's?"
+            );
         }
     }
 

@@ -198,6 +198,7 @@ impl Edge {
             stop: halted.clone(),
             link: None,
             isolation: Isolation::new(config.name.clone()),
+            fence_warned: None,
         };
         let mut tasks = JoinSet::new();
         let door = Http::new(hall.clone(), config.origins);

@@ -97,17 +97,17 @@ impl Metrics {
             frames_out: counter("edge_link_publications_out_total", "Publications sent to the relay for other edges."),
             memories_differ: counter("edge_memories_differ_total", "Look-ups in which the store names a holder that the relay does not; the sender gets a temporary error."),
             lookups: ["nobody", "somebody", "away", "unanswered"].map(|answer| {
-                labelled("edge_lookups_total", "Look-ups before somebody is called offline, by what the store said: nobody (else) holds the channel, somebody does, the store is away, it did not answer.", "answer", answer)
+                labelled("edge_lookups_total", "Look-ups before somebody is called offline, answered before their time was up, by what the store said: nobody (else) holds the channel, somebody does, the store is away, it did not answer.", "answer", answer)
             }),
             leased: gauge("edge_leased", "1 while the store has this edge's lease, as the relay said, else 0: routes are written only then."),
-            routes: gauge("edge_routes", "Routes of this edge that the store has; edge_channels of them when all is written."),
+            routes: gauge("edge_routes", "Routes of this edge that the store has, as of its last lease (edge_leased); edge_channels of them when all is written."),
             routes_pending: gauge("edge_routes_pending", "Routes to be written or removed that the store does not have so yet, those of older epochs included."),
             route_writes: ["ok", "failed", "fenced"].map(|result| {
                 labelled("edge_route_writes_total", "Routes written or removed, one per channel: ok, failed (written again later), fenced (the store knows no such lease).", "result", result)
             }),
             epochs: counter("edge_epochs_total", "New epochs that this edge took: one at its start, more where its lease was lost."),
             index_strays: counter("edge_index_strays_total", "Entries of this edge's index in the store that it does not want, or had left just before; each is removed."),
-            freezes: counter("edge_freezes_total", "Times that this edge stood still for over 2 s and dropped its link for it."),
+            freezes: counter("edge_freezes_total", "Times that this edge stood still for over 1.5 s and dropped its link for it."),
             errors: counter("edge_error_replies_total", "Error replies to clients' commands."),
             disconnects: Disconnect::ALL.map(|why| {
                 labelled("edge_disconnects_total", "Clients let go, by the code that ended them; 3000 is a client that went by itself.", "code", &why.number().to_string())

@@ -62,7 +62,8 @@ impl Uplink {
     /// A newer edge of this name is linked.
     pub(crate) async fn run(self, mut stop: watch::Receiver<bool>) -> Result<(), RunError> {
         let (mut generation, mut failures) = (0, 0);
-        let mut trouble = Trouble::default();
+        // That there is no link is said once until there was one, however often a try fails.
+        let mut is_told = false;
         while !*stop.borrow() {
             generation += 1;
             let opened = tokio::select! {
@@ -71,16 +72,18 @@ impl Uplink {
                 _ = stop.wait_for(|stop| *stop) => break,
                 opened = self.open(Generation(generation)) => opened,
             };
-            let (reason, has_lived) = match opened {
+            let (reason, has_lived, is_ours) = match opened {
                 Ok(serving) => {
                     let since = Instant::now();
                     let why = serving.run(Generation(generation), &self.inputs).await;
                     if is_superseded(&why) {
                         return Err(RunError::Superseded(self.edge));
                     }
-                    (describe(&why), since.elapsed() >= BACK_OFF_MAX)
+                    // What we ended ourselves was said when we did.
+                    let is_ours = matches!(why, ConnectionError::LocallyClosed);
+                    (describe(&why), since.elapsed() >= BACK_OFF_MAX, is_ours)
                 }
-                Err(error) => (error.to_string(), false),
+                Err(error) => (error.to_string(), false, false),
             };
             if *stop.borrow() {
                 break;
@@ -88,9 +91,10 @@ impl Uplink {
             // A relay that does not want this edge says so only after the handshake.
             if has_lived {
                 failures = 0;
-                trouble.ends();
+                is_told = false;
             }
-            if trouble.is_news() {
+            is_told |= is_ours;
+            if !std::mem::replace(&mut is_told, true) {
                 tracing::warn!(edge = %self.edge, relay = self.relay, reason, "no link to the relay; trying on");
             } else {
                 tracing::debug!(edge = %self.edge, relay = self.relay, reason, "still no link to the relay");
@@ -134,24 +138,6 @@ impl Uplink {
             }
         }
         Err(last_error)
-    }
-}
-
-/// Whether it was said that the relay is away: once, however often a try fails and however often the reason changes.
-#[derive(Debug, Default)]
-struct Trouble {
-    is_told: bool,
-}
-
-impl Trouble {
-    /// Whether this failure is the first one since a link last lived.
-    fn is_news(&mut self) -> bool {
-        !std::mem::replace(&mut self.is_told, true)
-    }
-
-    /// There was a link.
-    fn ends(&mut self) {
-        self.is_told = false;
     }
 }
 
@@ -222,13 +208,5 @@ mod tests {
         assert_eq!(back_off(3, 0.5), Duration::from_millis(200));
         assert_eq!(back_off(5, 1.0), BACK_OFF_MAX);
         assert_eq!(back_off(u32::MAX, 1.0), BACK_OFF_MAX);
-    }
-
-    #[test]
-    fn a_relay_that_is_away_is_said_once_until_there_was_a_link() {
-        let mut trouble = Trouble::default();
-        assert_eq!([trouble.is_news(), trouble.is_news(), trouble.is_news()], [true, false, false]);
-        trouble.ends();
-        assert_eq!([trouble.is_news(), trouble.is_news()], [true, false]);
     }
 }

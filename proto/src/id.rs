@@ -5,7 +5,7 @@ use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
 
-use crate::limits::{CHANNEL_BYTES_MAX, NODE_NAME_BYTES_MAX, USER_BYTES_MAX};
+use crate::limits::{CHANNEL_BYTES_MAX, EPOCH_MAX, NODE_NAME_BYTES_MAX, USER_BYTES_MAX};
 
 /// The name of an edge or a relay: `[a-z0-9-]+`, at most 63 bytes (a DNS label, since it is a certificate's SAN).
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -93,7 +93,7 @@ impl FromStr for EdgeId {
             epoch: Epoch(epoch.parse().map_err(|_| InvalidEdgeId)?),
         };
         // One edge has one id: no sign, no zeros in front.
-        if parsed.to_string() == id { Ok(parsed) } else { Err(InvalidEdgeId) }
+        if parsed.epoch.0 <= EPOCH_MAX && parsed.to_string() == id { Ok(parsed) } else { Err(InvalidEdgeId) }
     }
 }
 

@@ -1,5 +1,7 @@
 //! Hard limits of both protocols, each with the reckoning that produced it.
 
+use std::time::Duration;
+
 /// A DNS label: a node's name is its certificate's SAN.
 pub const NODE_NAME_BYTES_MAX: usize = 63;
 
@@ -31,6 +33,16 @@ pub const LANE_BYTES_MAX: usize = 1 << 20;
 /// 17 MB, and three times that leaves room for edges of more clients. Where it is full the link ends, since control frames
 /// carry state.
 pub const CONTROL_BYTES_MAX: usize = 64 << 20;
+
+/// Time between an edge's signs of life, while they are answered.
+pub const PING_EVERY: Duration = Duration::from_secs(1);
+
+/// The highest epoch. Many languages have numbers of 53 bits; as milliseconds these last for 285,000 years.
+pub const EPOCH_MAX: u64 = 1 << 53;
+
+/// The highest epoch that is believed to have been given to somebody; a higher one is somebody's mistake, and would
+/// leave nothing to go on counting with.
+pub const EPOCH_GIVEN_MAX: u64 = 1 << 52;
 
 const _: () = assert!(USER_BYTES_MAX < CHANNEL_BYTES_MAX);
 const _: () = assert!(LANE_BYTES_MAX >= 4 * LINK_FRAME_BYTES_MAX);

@@ -138,8 +138,8 @@ pub enum Action {
         /// Told to the edge, and logged.
         reason: String,
     },
-    /// Write an edge's lease; [`Event::Granted`] answers. This, [`Self::Beat`] and [`Self::EndLease`] are done one
-    /// after the other, in this order.
+    /// Write an edge's lease; [`Event::Granted`] answers. This and [`Self::EndLease`] are done one after the other, in
+    /// this order, and never before a [`Self::Beat`] that was asked for earlier.
     GrantLease {
         /// By which link it came.
         link: LinkKey,

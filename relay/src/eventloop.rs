@@ -11,7 +11,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::sleep_until;
 
 use node::admin::{Pulse, Readiness};
-use node::freeze::frozen_for;
+use node::freeze::{TICK, frozen_for};
 use node::link::close;
 
 use crate::core::{Action, Event, LinkKey, LinkOutboxes, Router};
@@ -37,9 +37,6 @@ pub(crate) const INPUTS_MAX: usize = 1024;
 
 /// Inputs that one turn takes.
 const BATCH: usize = 256;
-
-/// The loop turns at least so often; a relay that does not is frozen.
-const TICK: Duration = Duration::from_millis(500);
 
 /// How long the last words of a stopping relay may take.
 const FAREWELL: Duration = Duration::from_millis(200);

@@ -1,12 +1,16 @@
-//! Speaks to the store for the Router: one thing after the other, in the order in which the Router asked.
+//! Speaks to the store for the Router: one thing after the other, beats first, the rest in the order in which the Router
+//! asked. A lease that is ended after a beat that renews it is therefore ended after it.
 //!
 //! Removing the routes of an edge takes over a second and waits for nobody, so it has a task of its own.
 
-use std::sync::Arc;
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
 
-use proto::id::NodeName;
-use store::{Lease, Stats, Store, StoreError};
+use proto::id::{EdgeId, NodeName};
+use store::{Beat, Lease, Stats, Store, StoreError};
 use tokio::sync::{Notify, mpsc};
+use tokio::time::sleep;
 
 use crate::core::{Action, Event};
 use crate::eventloop::{Input, unix};
@@ -15,6 +19,9 @@ use crate::eventloop::{Input, unix};
 /// that hangs fills this.
 const ORDERS_MAX: usize = 1024;
 
+/// What could not be removed now can seldom be removed a second later.
+const REMOVE_AGAIN_AFTER: Duration = Duration::from_secs(5);
+
 /// The Router's hand on the store.
 #[derive(Debug)]
 pub(crate) struct Heartbeat {
@@ -22,7 +29,11 @@ pub(crate) struct Heartbeat {
     store: Store,
     /// Before everything else: a lease that is confirmed late keeps routes from being written.
     answers: mpsc::Sender<Input>,
+    /// Before orders that wait: with 1,000 leases to give, nobody's may stand still.
+    beats: mpsc::Sender<Beat>,
     orders: mpsc::Sender<Order>,
+    /// Edges whose routes could not be removed: that is told once.
+    failing: Arc<Mutex<BTreeSet<EdgeId>>>,
     sweeps: Arc<Notify>,
 }
 
@@ -30,8 +41,7 @@ pub(crate) struct Heartbeat {
 #[derive(Debug)]
 enum Order {
     Grant(Lease, store::Score),
-    Beat(store::Beat),
-    End(proto::id::EdgeId, store::Score),
+    End(EdgeId, store::Score),
 }
 
 impl Heartbeat {
@@ -43,8 +53,11 @@ impl Heartbeat {
         sweeps: Arc<Notify>,
     ) -> (Self, impl Future<Output = ()> + Send + 'static) {
         let (orders, receiver) = mpsc::channel(ORDERS_MAX);
-        let task = obey(store.clone(), receiver, answers.clone());
-        (Self { relay, store, answers, orders, sweeps }, task)
+        // There is one at a time.
+        let (beats, beat_receiver) = mpsc::channel(1);
+        let task = obey(store.clone(), beat_receiver, receiver, answers.clone());
+        let failing = Arc::default();
+        (Self { relay, store, answers, beats, orders, failing, sweeps }, task)
     }
 
     /// How the store does.
@@ -60,15 +73,28 @@ impl Heartbeat {
                 let (relay, address) = (self.relay.clone(), address(link));
                 Order::Grant(Lease { edge, relay, address, capacity, version, since }, score)
             }
-            Action::Beat(beat) => Order::Beat(beat),
+            Action::Beat(beat) => {
+                // It has room, for the Router waits for each answer; without it the process ends.
+                let _ = self.beats.try_send(beat);
+                return;
+            }
             Action::EndLease { edge, score } => Order::End(edge, score),
             Action::RemoveRoutes { edge } => {
                 let (store, answers) = (self.store.clone(), self.answers.clone());
+                let failing = Arc::clone(&self.failing);
                 tokio::spawn(async move {
                     let result = store.remove_routes(&edge).await;
                     match result {
-                        Ok(routes) => tracing::info!(%edge, routes, "routes removed"),
-                        Err(error) => tracing::warn!(%edge, %error, "routes are not all removed; trying on"),
+                        Ok(routes) => {
+                            lock(&failing).remove(&edge);
+                            tracing::info!(%edge, routes, "routes removed");
+                        }
+                        Err(error) => {
+                            if lock(&failing).insert(edge.clone()) {
+                                tracing::warn!(%edge, %error, "routes are not all removed; trying on");
+                            }
+                            sleep(REMOVE_AGAIN_AFTER).await;
+                        }
                     }
                     // This, like all hand-overs, fails only while the process ends.
                     let _ = answers.send(Input::Event(Event::RoutesRemoved { edge, result })).await;
@@ -92,22 +118,34 @@ impl Order {
         let error = StoreError::Away;
         match self {
             Self::Grant(lease, score) => Event::Granted { edge: lease.edge, score, result: Err(error) },
-            Self::Beat(beat) => Event::Beaten { beat, result: Err(error) },
             Self::End(edge, _) => Event::LeaseEnded { edge, result: Err(error) },
         }
     }
 }
 
-async fn obey(store: Store, mut orders: mpsc::Receiver<Order>, answers: mpsc::Sender<Input>) {
-    while let Some(order) = orders.recv().await {
+async fn obey(
+    store: Store,
+    mut beats: mpsc::Receiver<Beat>,
+    mut orders: mpsc::Receiver<Order>,
+    answers: mpsc::Sender<Input>,
+) {
+    loop {
+        let order = tokio::select! {
+            biased;
+            Some(beat) = beats.recv() => {
+                let result = store.beat(&beat).await;
+                if answers.send(Input::Event(Event::Beaten { beat, result })).await.is_err() {
+                    return;
+                }
+                continue;
+            }
+            Some(order) = orders.recv() => order,
+            else => return,
+        };
         let event = match order {
             Order::Grant(lease, score) => {
                 let result = store.grant_lease(&lease, score).await;
                 Event::Granted { edge: lease.edge, score, result }
-            }
-            Order::Beat(beat) => {
-                let result = store.beat(&beat).await;
-                Event::Beaten { beat, result }
             }
             Order::End(edge, score) => {
                 let result = store.end_lease(&edge, score).await;
@@ -121,4 +159,8 @@ async fn obey(store: Store, mut orders: mpsc::Receiver<Order>, answers: mpsc::Se
             return;
         }
     }
+}
+
+fn lock(edges: &Mutex<BTreeSet<EdgeId>>) -> MutexGuard<'_, BTreeSet<EdgeId>> {
+    edges.lock().expect("no code that holds this lock can panic")
 }

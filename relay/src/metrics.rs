@@ -108,7 +108,7 @@ impl Metrics {
                 "relay_epochs_renewed_total",
                 "Linked edges that got a new epoch, since the store had lost their lease.",
             ),
-            freezes: counter("relay_freezes_total", "Times that this process stood still for over 2 s."),
+            freezes: counter("relay_freezes_total", "Times that this process stood still for over 1.5 s."),
             handshakes_failed: counter(
                 "relay_handshakes_failed_total",
                 "Connections that never became a link: unknown certificate, wrong version, too slow.",

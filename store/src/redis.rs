@@ -135,7 +135,7 @@ impl Redis {
     {
         match self.thread.runtime.spawn(work(Arc::clone(&self.client))).await {
             Ok(outcome) => outcome,
-            Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
+            // It panicked, and has said so; whoever waits must not wait for ever.
             Err(_) => Err(StoreError::Unanswered),
         }
     }

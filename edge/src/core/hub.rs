@@ -152,11 +152,6 @@ impl Hub {
         &self.tally
     }
 
-    /// Whether no client is here any more.
-    pub fn is_empty(&self) -> bool {
-        self.sessions.is_empty()
-    }
-
     fn opened(&mut self, now: Instant, opened: Opened) {
         let Opened { client, id, encoding, pings, patience, chance, outbox } = opened;
         if self.is_stopping {
@@ -223,7 +218,7 @@ impl Hub {
         self.arm(client);
     }
 
-    /// Everything that happened in this turn goes to the store together, as soon as the store is idle.
+    /// What changed goes to the store as soon as it is idle, and what changes until then goes along.
     fn write_routes(&mut self, now: Instant) {
         if let Some((edge, writes)) = self.routes.next_batch(now) {
             let clients = self.tally.clients;

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use proto::client::Publication;
 use proto::id::{Channel, EdgeId, Epoch};
+use proto::limits::PING_EVERY;
 use proto::link::{
     Answer, CloseCode, HEARTBEAT_BYTES, Lane, LaneFrame, Member, PublicationFrame, ToEdge, ToRelay,
 };
@@ -13,9 +14,6 @@ use proto::link::{
 use super::hub::Hub;
 use super::receipts::Progress;
 use super::{Action, Generation, LinkOutboxes, Ticket};
-
-/// Time between pings.
-const PING_EVERY: Duration = Duration::from_secs(1);
 
 /// A ping without its echo is followed by the next one so soon: a relay that was restarted answers it with a reset.
 const PING_AGAIN: Duration = Duration::from_millis(250);

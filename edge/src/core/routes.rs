@@ -57,6 +57,8 @@ pub(super) struct Routes {
     retry_at: Option<Instant>,
     /// What older lives of this edge may have left in the store.
     old: BTreeMap<EdgeId, BTreeSet<Channel>>,
+    /// How many channels there are in `old`.
+    old_len: usize,
     /// The round whose page is being read.
     reading: Option<u64>,
     /// Rounds begun.
@@ -113,6 +115,7 @@ impl Routes {
             batch: None,
             retry_at: None,
             old: BTreeMap::new(),
+            old_len: 0,
             reading: None,
             rounds: 0,
             counts: RouteCounts::default(),
@@ -169,9 +172,16 @@ impl Routes {
             *batch = Batch::default();
         }
         // Epochs do not come back; if one did, its routes would be removed while they are wanted.
-        self.old.remove(&edge);
+        self.old_len -= self.old.remove(&edge).map_or(0, |channels| channels.len());
         if let Some(old) = self.edge.replace(edge).filter(|_| !left.is_empty()) {
-            self.old.entry(old).or_default().extend(left);
+            self.old_len += left.len();
+            self.old_len -= self.old.insert(old, left).map_or(0, |channels| channels.len());
+        }
+        // The relay reaps old lives as well.
+        while self.old_len > LEFTOVERS_MAX
+            && let Some((_, channels)) = self.old.pop_first()
+        {
+            self.old_len -= channels.len();
         }
     }
 
@@ -230,10 +240,10 @@ impl Routes {
         self.retry_at = result.is_err().then_some(now + RETRY_AFTER);
         let is_present = self.edge.as_ref() == Some(edge);
         for write in writes {
-            // A life that is over has no lease, and needs none for its removals.
             let kind = match result {
                 Ok(true) => 0,
-                Ok(false) if is_present || write.held => 2,
+                Ok(false) if write.held => 2,
+                // Removals need no lease.
                 Ok(false) => 0,
                 Err(_) => 1,
             };
@@ -269,8 +279,7 @@ impl Routes {
 
     /// Writes that are not done, those under way included.
     pub(super) fn pending_len(&self) -> usize {
-        let old: usize = self.old.values().map(BTreeSet::len).sum();
-        self.differing.len() + self.batch.as_ref().map_or(0, |batch| batch.changes) + old
+        self.differing.len() + self.batch.as_ref().map_or(0, |batch| batch.changes) + self.old_len
     }
 
     pub(super) fn counts(&self) -> RouteCounts {
@@ -328,7 +337,7 @@ impl Routes {
 
     fn forget_old(&mut self, edge: &EdgeId, channel: &Channel) {
         let Some(channels) = self.old.get_mut(edge) else { return };
-        channels.remove(channel);
+        self.old_len -= usize::from(channels.remove(channel));
         if channels.is_empty() {
             self.old.remove(edge);
         }

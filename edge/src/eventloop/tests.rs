@@ -56,6 +56,7 @@ impl Running {
         let eventloop = EventLoop {
             name: config.name.clone(),
             isolation: Isolation::new(config.name.clone()),
+            fence_warned: None,
             hub: Hub::new(config, Instant::now(), unix()),
             has_relay: false,
             was_linked: false,

@@ -29,7 +29,7 @@ impl Router {
         let score = self.next_score(now);
         let renewed = self.members.to_renew(now);
         let settles = self.leasing.should_settle(now);
-        self.leasing.begin_beat(now, score);
+        self.leasing.begin_beat(now, score, &renewed);
         self.actions.push_back(Action::Beat(Beat { renewed, score, settles }));
         for member in self.members.without_lease() {
             self.ask_for_lease(now, member);
@@ -41,6 +41,9 @@ impl Router {
             let leases = result.unwrap_or_default();
             self.look_at_leases(now);
             self.look_for_missing(now, &beat.renewed, &leases);
+            for member in self.members.refused() {
+                self.renew_lease(now, member);
+            }
             for edge in leases.ended {
                 self.remove_routes(edge);
             }
@@ -67,13 +70,36 @@ impl Router {
                 Standing::Lost => self.leasing.unwatch(&edge),
                 Standing::Over => self.end(&edge),
                 // Whoever starts anew is newer than any lease, whatever the clock said when that was given.
-                Standing::Ahead { member, is_new: true } => self.renew_lease(now, member),
-                Standing::Ahead { is_new: false, .. } | Standing::Unknown => {
-                    if self.leasing.watch(now, &edge, score) {
-                        self.end(&edge);
+                Standing::Ahead { member, is_new: true } => {
+                    if let Some(linked) = self.members.get_mut(member) {
+                        linked.life.is_new = false;
+                    }
+                    self.renew_lease(now, member);
+                }
+                Standing::Ahead { member, is_new: false } => {
+                    self.watch(now, &edge, score);
+                    if self.leasing.is_renewed_elsewhere(&edge) {
+                        self.supersede(member);
                     }
                 }
+                Standing::Unknown => self.watch(now, &edge, score),
             }
+        }
+    }
+
+    fn watch(&mut self, now: Instant, edge: &EdgeId, score: Score) {
+        if self.leasing.watch(now, edge, score) {
+            self.end(edge);
+        }
+    }
+
+    fn supersede(&mut self, member: Member) {
+        if let Some(link) = self.members.get(member).map(|linked| linked.link) {
+            self.close(
+                link,
+                CloseCode::Superseded,
+                "a newer edge of this name is linked elsewhere".to_owned(),
+            );
         }
     }
 
@@ -98,14 +124,14 @@ impl Router {
         self.ask_for_lease(now, member);
     }
 
-    /// An edge says that the store refuses to write its routes.
-    pub(super) fn unleased(&mut self, now: Instant, member: Member, epoch: Epoch) {
-        let is_this = self.members.get(member).is_some_and(|linked| {
-            linked.life.edge.epoch == epoch && matches!(linked.lease, LeaseState::Written | LeaseState::Kept)
-        });
-        if is_this {
-            self.renew_lease(now, member);
-            self.reckon();
+    /// An edge says that the store refuses to write its routes. It gets its next epoch with the next good read, and not
+    /// at once: where relay and edge do not mean the same store, that will not help, and must not cost much.
+    pub(super) fn unleased(&mut self, member: Member, epoch: Epoch) {
+        if let Some(linked) = self.members.get_mut(member)
+            && linked.life.edge.epoch == epoch
+            && matches!(linked.lease, LeaseState::Written | LeaseState::Kept)
+        {
+            linked.is_refused = true;
         }
     }
 

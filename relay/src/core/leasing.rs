@@ -33,6 +33,9 @@ const STILL_READS_MIN: u32 = 3;
 pub(super) struct Leasing {
     /// Leases of the last good read, with what this relay has granted and ended since.
     known: BTreeMap<EdgeId, Score>,
+    /// What this relay last wrote as the score of its own edges, the beat that is under way included: at another one
+    /// than this, somebody else hears the edge.
+    written: BTreeMap<EdgeId, Score>,
     /// Leases that the store was asked to end.
     ending: BTreeSet<EdgeId>,
     /// Edges whose routes are being removed.
@@ -42,6 +45,7 @@ pub(super) struct Leasing {
     /// Nobody is said to stand still before.
     watch_until: Instant,
     reading: Reading,
+    last_good: Instant,
     /// Without a settled store, the relay is not complete before.
     patience_until: Instant,
     next_beat: Instant,
@@ -57,6 +61,8 @@ struct Watched {
     score: Score,
     since: Instant,
     reads: u32,
+    /// It was renewed while it was watched: another relay hears this edge.
+    has_moved: bool,
 }
 
 /// How the last beat went.
@@ -74,11 +80,13 @@ impl Leasing {
     pub(super) fn new(now: Instant) -> Self {
         Self {
             known: BTreeMap::new(),
+            written: BTreeMap::new(),
             ending: BTreeSet::new(),
             removing: BTreeSet::new(),
             watched: BTreeMap::new(),
             watch_until: now + WATCH_ANEW,
             reading: Reading::Never,
+            last_good: now,
             patience_until: now + PATIENCE,
             next_beat: now,
             beating: None,
@@ -104,7 +112,8 @@ impl Leasing {
         self.next_beat = now;
     }
 
-    pub(super) fn begin_beat(&mut self, now: Instant, score: Score) {
+    pub(super) fn begin_beat(&mut self, now: Instant, score: Score, renewed: &[EdgeId]) {
+        self.written.extend(renewed.iter().map(|edge| (edge.clone(), score)));
         self.next_beat = now + BEAT_EVERY;
         self.beating = Some(score);
     }
@@ -128,10 +137,12 @@ impl Leasing {
             self.reading = Reading::Away;
             return false;
         };
-        if self.reading == Reading::Away {
+        // After a short absence nobody has to come back, and a score that is the same has stood still all the time.
+        if self.reading == Reading::Away && now >= self.last_good + LOST_AFTER {
             self.watched.clear();
             self.watch_until = self.watch_until.max(now + WATCH_ANEW);
         }
+        self.last_good = now;
         let is_settled = leases.is_settled;
         if !is_settled && self.reading != (Reading::Good { is_settled: false }) {
             self.patience_until = now + PATIENCE;
@@ -140,6 +151,7 @@ impl Leasing {
         self.known.clone_from(&leases.scores);
         self.known.retain(|edge, _| !self.ending.contains(edge));
         self.watched.retain(|edge, _| self.known.contains_key(edge));
+        self.written.retain(|edge, _| self.known.contains_key(edge));
         true
     }
 
@@ -150,6 +162,11 @@ impl Leasing {
     /// The newest lease of a name.
     pub(super) fn newest(&self, name: &NodeName) -> Option<Epoch> {
         self.of_name(name).map(|edge| edge.epoch).max()
+    }
+
+    /// The newest lease of a name that another relay was seen to renew.
+    pub(super) fn newest_elsewhere(&self, name: &NodeName) -> Option<Epoch> {
+        self.of_name(name).filter(|edge| self.is_renewed_elsewhere(edge)).map(|edge| edge.epoch).max()
     }
 
     /// All leases of a name.
@@ -167,6 +184,7 @@ impl Leasing {
 
     pub(super) fn granted(&mut self, edge: &EdgeId, score: Score) {
         self.known.entry(edge.clone()).or_insert(score);
+        self.written.entry(edge.clone()).or_insert(score);
     }
 
     /// The edge is linked here, or is expected back here: others do not have to look after it.
@@ -176,18 +194,26 @@ impl Leasing {
 
     /// Notes a score of an edge that nobody here hears; whether it has stood still for long enough.
     pub(super) fn watch(&mut self, now: Instant, edge: &EdgeId, score: Score) -> bool {
-        let watched = self.watched.entry(edge.clone()).or_insert(Watched { score, since: now, reads: 0 });
+        let first = Watched { score, since: now, reads: 0, has_moved: false };
+        let watched = self.watched.entry(edge.clone()).or_insert(first);
         if watched.score != score {
-            *watched = Watched { score, since: now, reads: 0 };
+            *watched = Watched { score, since: now, reads: 0, has_moved: true };
         }
         watched.reads = watched.reads.saturating_add(1);
         let is_still = watched.reads >= STILL_READS_MIN && now >= watched.since + LOST_AFTER;
         is_still && now >= self.watch_until
     }
 
-    /// Begins to end a lease; its score, if the store is known to have it.
+    /// Whether another relay was seen to renew this lease.
+    pub(super) fn is_renewed_elsewhere(&self, edge: &EdgeId) -> bool {
+        self.watched.get(edge).is_some_and(|watched| watched.has_moved)
+    }
+
+    /// Begins to end a lease; the score at which it may be ended, if the store is known to have it. Where that is not
+    /// its score any more, the next good reads show whose it is.
     pub(super) fn end(&mut self, edge: &EdgeId) -> Option<Score> {
-        let score = self.known.remove(edge)?;
+        let read = self.known.remove(edge)?;
+        let score = self.written.remove(edge).unwrap_or(read);
         self.watched.remove(edge);
         self.ending.insert(edge.clone());
         Some(score)

@@ -3,8 +3,9 @@
 
 use std::time::{Duration, Instant};
 
+use node::freeze::{LATE_MAX, TICK};
 use proto::id::{EdgeId, Epoch, NodeName};
-use proto::limits::LANES;
+use proto::limits::{EPOCH_GIVEN_MAX, LANES, PING_EVERY};
 use proto::link::Member;
 
 use super::{LinkKey, LinkOutboxes, Map};
@@ -15,6 +16,13 @@ pub const LOST_AFTER: Duration = Duration::from_millis(3_300);
 
 /// A linked edge that was not heard for so long may have clients that it cannot tell of.
 pub const UNHEARD_MAX: Duration = Duration::from_secs(2);
+
+/// Epochs of one life that are remembered: more than it can be given before it hears of the first.
+const PAST_MAX: usize = 64;
+
+// A process that stood still unnoticed, after a ping that was as old as it may be, has not lost its edges yet.
+const _: () =
+    assert!(TICK.as_millis() + LATE_MAX.as_millis() + PING_EVERY.as_millis() < LOST_AFTER.as_millis());
 
 /// See the file.
 ///
@@ -38,6 +46,8 @@ pub(super) struct Linked {
     pub(super) link: LinkKey,
     pub(super) life: Life,
     pub(super) lease: LeaseState,
+    /// The store refuses its routes, as it says.
+    pub(super) is_refused: bool,
     pub(super) outboxes: LinkOutboxes,
     pub(super) is_synced: bool,
     pub(super) heard: Instant,
@@ -161,8 +171,16 @@ impl Members {
         let member = Member(self.last_number);
         let edge = EdgeId { name: name.clone(), epoch };
         let life = Life { edge: edge.clone(), past, is_new, capacity, version };
-        let linked =
-            Linked { link, life, lease, outboxes, is_synced: false, heard: now, lane_numbers: [0; LANES] };
+        let linked = Linked {
+            link,
+            life,
+            lease,
+            is_refused: false,
+            outboxes,
+            is_synced: false,
+            heard: now,
+            lane_numbers: [0; LANES],
+        };
         self.by_number.insert(member, linked);
         self.by_name.insert(name, member);
         self.reckon();
@@ -174,9 +192,13 @@ impl Members {
         let old = self.by_number.get(&member)?.life.edge.clone();
         let next = self.next_epoch(&old.name, Some(old.epoch), unix);
         self.epochs.insert(old.name.clone(), next);
-        let life = &mut self.by_number.get_mut(&member)?.life;
-        life.past.push(old.epoch);
-        life.edge.epoch = next;
+        let linked = self.by_number.get_mut(&member)?;
+        linked.is_refused = false;
+        linked.life.past.push(old.epoch);
+        if linked.life.past.len() > PAST_MAX {
+            linked.life.past.remove(0);
+        }
+        linked.life.edge.epoch = next;
         Some((old, next))
     }
 
@@ -188,6 +210,9 @@ impl Members {
 
     /// The store knows of this one: later epochs of the name are higher.
     pub(super) fn has_been(&mut self, edge: &EdgeId) {
+        if edge.epoch.0 > EPOCH_GIVEN_MAX {
+            return;
+        }
         let highest = self.epochs.entry_ref(&edge.name).or_insert(edge.epoch);
         *highest = edge.epoch.max(*highest);
     }
@@ -259,6 +284,14 @@ impl Members {
         let mut renewed: Vec<EdgeId> = renewed.map(|linked| linked.life.edge.clone()).collect();
         renewed.sort_unstable();
         renewed
+    }
+
+    /// Edges whose routes the store refuses.
+    pub(super) fn refused(&self) -> Vec<Member> {
+        let refused = self.iter().filter(|(_, linked)| linked.is_refused);
+        let mut refused: Vec<Member> = refused.map(|(member, _)| member).collect();
+        refused.sort_unstable();
+        refused
     }
 
     /// Edges whose lease the store was asked to write in vain.

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use proto::id::{Channel, EdgeId, Epoch, NodeName};
+use proto::limits::EPOCH_GIVEN_MAX;
 use proto::link::{
     Answer, CloseCode, HEARTBEAT_BYTES, Lane, LaneFrame, Member, PublicationFrame, ToEdge, ToRelay,
 };
@@ -159,7 +160,7 @@ impl Router {
             }
             ToRelay::Synced => self.members.synced(member),
             ToRelay::Told { telling } => self.acknowledged(member, telling),
-            ToRelay::Unleased { epoch } => self.unleased(now, member, epoch),
+            ToRelay::Unleased { epoch } => self.unleased(member, epoch),
             ToRelay::Goodbye => self.goodbye(link, member),
         }
     }
@@ -170,6 +171,10 @@ impl Router {
         if known.certificate != name {
             let reason = format!("hello says {name}, its certificate says {}", known.certificate);
             return self.close(link, CloseCode::WrongName, reason);
+        }
+        if hello.had.is_some_and(|had| had.0 > EPOCH_GIVEN_MAX) {
+            let reason = "hello says an epoch that nobody was ever given".to_owned();
+            return self.close(link, CloseCode::BadFrame, reason);
         }
         let outboxes = known.outboxes.clone();
         if hello.had.is_some_and(|had| self.is_superseded(&name, had)) {
@@ -202,9 +207,10 @@ impl Router {
         self.reckon();
     }
 
-    /// Whether a later process of this name has a lease than the one that says it had `had`.
+    /// Whether a later process of this name is heard than the one that says it had `had`. A later lease alone is no
+    /// proof: it may have been given to this one, which never heard of it.
     fn is_superseded(&self, name: &NodeName, had: Epoch) -> bool {
-        let newest = self.members.newest(name).max(self.leasing.newest(name));
+        let newest = self.members.newest(name).max(self.leasing.newest_elsewhere(name));
         !self.members.is_life(name, had) && newest.is_some_and(|newest| newest > had)
     }
 

@@ -125,8 +125,8 @@ impl Connection {
     /// Sends commands in one go and answers what became of each.
     ///
     /// # Errors
-    /// [`StoreError::Away`]: Redis is away, or refuses; some of it may be done. [`StoreError::Unanswered`]: it was
-    /// sent, and whether it was done is not known.
+    /// [`StoreError::Away`]: Redis is away, nothing was sent. [`StoreError::Unanswered`]: it was sent, and refused or not
+    /// answered; some of it may be done.
     pub(crate) async fn ask(&self, commands: &mut Pipeline) -> Result<Vec<Reply>, StoreError> {
         if commands.is_empty() {
             return Ok(Vec::new());
@@ -173,7 +173,7 @@ impl Connection {
             };
             if fault.kind != ErrorKind::WrongType {
                 self.abandon(generation, &fault);
-                return Err(StoreError::Away);
+                return Err(StoreError::Unanswered);
             }
             self.note_wrong_type(command);
             judged.push(Err(WrongType));
@@ -251,6 +251,14 @@ impl Connection {
         }
     }
 
+    /// Nothing went wrong for a while. Whoever was refused before needs more than that: Redis may only not have been asked.
+    fn note_age(&self, generation: u64) {
+        let mut state = self.lock();
+        if state.refused.is_none() && state.live.as_ref().is_some_and(|live| live.generation == generation) {
+            self.tell_up(&mut state);
+        }
+    }
+
     fn note_wrong_type(&self, command: &redis::Cmd) {
         self.counts.failed(ErrorKind::WrongType);
         let class = self.purpose.label();
@@ -298,7 +306,11 @@ pub(crate) async fn keep_connected(connection: Arc<Connection>) {
                 let generation = connection.install(&dialled);
                 // Whoever abandons a connection ends its driver, so this is the one end that there is to wait for.
                 drop(dialled.connection);
-                let _ = dialled.driver.await;
+                let mut driver = dialled.driver;
+                if timeout(PROOF_BY_AGE, &mut driver).await.is_err() {
+                    connection.note_age(generation);
+                    let _ = driver.await;
+                }
                 connection.note_end(generation);
             }
             Err(fault) => connection.note_failed_try(&fault),

@@ -71,9 +71,10 @@ impl Client {
 }
 
 /// A member and its score, as `WITHSCORES` lists them. Redis keeps scores as floating-point numbers: milliseconds
-/// since 1970 fit without loss for longer than we need.
+/// since 1970 fit without loss for longer than we need. A score that is no such number is not ours.
 fn scored(pair: &[Value]) -> Option<(EdgeId, Score)> {
     let edge = EdgeId::from_str(reply::text(&pair[0])?).ok()?;
     let score: f64 = reply::text(&pair[1])?.parse().ok()?;
-    Some((edge, Score(score as u64)))
+    let whole = score as u64;
+    (whole as f64 == score).then_some((edge, Score(whole)))
 }

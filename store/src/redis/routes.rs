@@ -58,6 +58,7 @@ impl Client {
         let (has_joins, has_leaves) = (of(true).next().is_some(), of(false).next().is_some());
 
         let mut first = redis::pipe();
+        // The number of clients goes with joins only: a full Redis takes no number, but removals.
         if has_joins {
             first.cmd("EVAL").arg(scripts::JOIN).arg(2).arg(self.keys.edge(edge)).arg(self.keys.index(edge));
             first.arg(clients);
@@ -99,7 +100,9 @@ impl Client {
         members.cmd("SMEMBERS").arg(self.keys.route(channel));
         let mut edges = reply::edges(one(self.reads.ask(&mut members).await?)?);
         if !edges.is_empty() {
-            let mut has_lease = self.leases_of(&edges).await?.into_iter();
+            // Somebody was named: nobody may say any more that there was no asking.
+            let leases = self.leases_of(&edges).await.map_err(|_| StoreError::Unanswered)?;
+            let mut has_lease = leases.into_iter();
             edges.retain(|_| has_lease.next().unwrap_or(false));
         }
         Ok(edges)

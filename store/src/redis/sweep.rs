@@ -1,6 +1,6 @@
 //! Looks for routes that every other way of removing has missed.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use proto::id::EdgeId;
@@ -50,13 +50,15 @@ impl Client {
                 keys_by_edge.entry(edge).or_default().push(key);
             }
         }
-        let ghosts = self.ghosts(keys_by_edge.keys().cloned().collect()).await?;
-        keys_by_edge.retain(|edge, _| ghosts.contains(edge));
+        let nobody = self.nobody(keys_by_edge.keys().cloned().collect()).await?;
+        let has_index = |edge: &EdgeId| nobody.get(edge).copied();
+        self.adopt(keys_by_edge.keys().filter(|edge| has_index(edge) == Some(true))).await?;
+        keys_by_edge.retain(|edge, _| has_index(edge) == Some(false));
         self.remove_ghosts(&keys_by_edge).await
     }
 
-    /// Those of `edges` that have neither lease nor index, nor are to be walked.
-    async fn ghosts(&self, edges: Vec<EdgeId>) -> Result<BTreeSet<EdgeId>, StoreError> {
+    /// Those of `edges` that have no lease and are not to be walked, and whether they have an index.
+    async fn nobody(&self, edges: Vec<EdgeId>) -> Result<BTreeMap<EdgeId, bool>, StoreError> {
         let mut questions = redis::pipe();
         for edge in &edges {
             questions.cmd("ZSCORE").arg(self.keys.edges()).arg(edge.to_string());
@@ -65,11 +67,21 @@ impl Client {
         }
         let answers: Result<Vec<Value>, _> = self.reads.ask(&mut questions).await?.into_iter().collect();
         let answers = answers?;
-        let is_ghost = |answers: &[Value]| {
-            reply::text(&answers[0]).is_none() && answers[1..].iter().all(|answer| reply::number(answer) == 0)
-        };
-        let ghosts = edges.into_iter().zip(answers.chunks_exact(3)).filter(|(_, answers)| is_ghost(answers));
-        Ok(ghosts.map(|(edge, _)| edge).collect())
+        let is_nobody =
+            |answers: &[Value]| reply::text(&answers[0]).is_none() && reply::number(&answers[2]) == 0;
+        let nobody = edges.into_iter().zip(answers.chunks_exact(3)).filter(|(_, answers)| is_nobody(answers));
+        Ok(nobody.map(|(edge, answers)| (edge, reply::number(&answers[1]) == 1)).collect())
+    }
+
+    /// Whose index nobody was to walk is walked after all: a part of what Redis had is lost.
+    async fn adopt<'a>(&self, edges: impl Iterator<Item = &'a EdgeId>) -> Result<(), StoreError> {
+        let edges: Vec<String> = edges.map(EdgeId::to_string).collect();
+        if !edges.is_empty() {
+            let mut ended = redis::pipe();
+            ended.cmd("SADD").arg(self.keys.ended()).arg(edges);
+            self.write(&mut ended).await?;
+        }
+        Ok(())
     }
 
     /// A lease is granted before its routes are written: whoever has none now had none when the route was read.

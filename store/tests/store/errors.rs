@@ -34,7 +34,10 @@ async fn out_of_memory_stops_writes_and_lets_reads_go_on() {
     grant(&store, "edge-1.7", 100).await;
     works(&store).await;
     server.run("CONFIG SET maxmemory 1");
-    assert_eq!(store.write_routes(&edge("edge-1.7"), 1, &held(&["chat:1"])).await, Err(StoreError::Away));
+    assert_eq!(
+        store.write_routes(&edge("edge-1.7"), 1, &held(&["chat:1"])).await,
+        Err(StoreError::Unanswered)
+    );
     refused_writes(&store, ErrorKind::OutOfMemory).await;
     let refused_at = Instant::now();
     assert_eq!(holders(&store, "news").await, ["edge-1.7"]);

@@ -159,7 +159,8 @@ async fn foreign_leases_fail_what_needs_them() {
     grant(&store, "edge-1.7", 100).await;
     write(&store, "edge-1.7", &held(&["news"])).await;
     server.run("SET cw:{edges} other");
-    assert_eq!(store.holders(&channel("news")).await, Err(StoreError::Away));
+    assert_eq!(store.holders(&channel("news")).await, Err(StoreError::Unanswered), "somebody was named");
+    assert_eq!(store.holders(&channel("nobody")).await, Ok(Vec::new()));
     assert_eq!(store.grant_lease(&lease("edge-1.7"), Score(1)).await, Err(StoreError::Away));
     assert_eq!(store.end_lease(&edge("edge-1.7"), Score(100)).await, Err(StoreError::Away));
     let everything = store::Beat { renewed: vec![edge("edge-1.7")], score: Score(2), settles: false };

@@ -82,7 +82,7 @@ async fn a_sweep_finds_a_ghost_and_nothing_else() {
         grant(&store, id, 100).await;
         write(&store, id, &channels(600)).await;
     }
-    // One has a lease, one is yet to be walked, one has an index.
+    // One has a lease, one is yet to be walked, one has an index that nobody would walk.
     assert!(end(&store, "edge-2.8", 100).await);
     server.run("DEL cw:edge:{edge-2.8}:routes");
     server.run("ZREM cw:{edges} edge-3.9");
@@ -91,6 +91,7 @@ async fn a_sweep_finds_a_ghost_and_nothing_else() {
     }
     server.run("SADD other:route:{chat:1} ghost.1");
     assert_eq!(store.sweep().await, Ok(3));
+    assert_eq!(server.list("SMEMBERS cw:{edges}:ended"), ["edge-2.8", "edge-3.9"]);
     assert_eq!(store.sweep().await, Ok(0));
     assert_eq!(server.list("SMEMBERS cw:route:{chat:1}"), ["Stranger", "edge-1.7", "edge-2.8", "edge-3.9"]);
     assert_eq!(server.list("SMEMBERS cw:route:{haunted}"), ["Stranger"]);

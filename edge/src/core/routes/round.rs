@@ -23,6 +23,9 @@ const PAGES: usize = 12;
 /// A page has as many channels at least.
 const PAGE_MIN: usize = 256;
 
+/// A page has as many channels at most: Redis needs a millisecond or two for it.
+const PAGE_MAX: usize = 8_192;
+
 /// One round under a lease.
 #[derive(Debug)]
 pub(super) struct Round {
@@ -50,7 +53,7 @@ impl Routes {
             slice: self.held.div_ceil(SLICES).max(SLICE_MIN),
             rewrites_due: 0,
             next_page: Some(0),
-            page: (2 * self.held).div_ceil(PAGES).max(PAGE_MIN),
+            page: (2 * self.held).div_ceil(PAGES).clamp(PAGE_MIN, PAGE_MAX),
         });
     }
 
@@ -78,8 +81,13 @@ impl Routes {
         // A failure is no reason to hurry: the next round reads anew.
         let Ok(IndexPage { channels, cursor }) = page else { return };
         round.next_page = (cursor != 0).then_some(cursor);
+        let before = self.counts.strays;
         for channel in &channels {
             self.stray(channel);
+        }
+        if let Some(round) = self.round.as_mut().filter(|_| self.counts.strays > before) {
+            // There may be far more than what is held lets expect.
+            round.page = (2 * round.page).min(PAGE_MAX);
         }
     }
 

@@ -138,19 +138,19 @@ fn what_is_wanted_since_or_under_way_is_no_stray() {
 }
 
 #[test]
-fn the_index_is_read_once_a_round_a_page_a_slice() {
+fn the_index_is_read_once_a_round_a_page_a_slice_and_more_of_it_where_strays_are() {
     let mut world = World::linked();
-    for n in 0..513 {
-        world.store_mixes_up(&this_edge(), &format!("stray-{n}"));
+    for n in 0..1_793 {
+        world.store_mixes_up(&this_edge(), &format!("stray-{n:04}"));
     }
-    for cursor in [0, 256, 512] {
+    for (cursor, count) in [(0, 256), (256, 512), (768, 1_024), (1_792, 2_048)] {
         assert_eq!(world.reading(), None);
         world.wait(millis(500));
-        assert_eq!(world.reading(), Some(("edge-1.7".to_owned(), cursor, 256)));
+        assert_eq!(world.reading(), Some(("edge-1.7".to_owned(), cursor, count)));
         world.store_reads();
     }
-    assert_eq!(world.tally().route_counts.strays, 513);
-    for _ in 3..16 {
+    assert_eq!(world.tally().route_counts.strays, 1_793);
+    for _ in 4..16 {
         world.wait(millis(500));
         assert_eq!(world.reading(), None);
     }

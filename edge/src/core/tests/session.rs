@@ -161,7 +161,7 @@ fn what_a_client_went_for_is_counted_and_its_channels_are_left() {
     assert_eq!(said, ["leave #alice", "leave news"]);
     assert_eq!((world.ended(client), world.tally().channels), (Some(3000), 0));
     assert_eq!(world.disconnects(Disconnect::Closed), 1);
-    assert!(world.hub.is_empty());
+    assert!(world.hub.sessions.is_empty());
 
     world.close(client);
     world.send(client, &publish(3, "news", "1"));
@@ -201,7 +201,7 @@ fn whoever_comes_while_the_edge_stops_is_sent_away() {
     world.tell(Event::Stop);
     let late = world.open();
     assert_eq!(world.ended(late), Some(3001));
-    assert!(world.hub.is_empty());
+    assert!(world.hub.sessions.is_empty());
 }
 
 #[test]

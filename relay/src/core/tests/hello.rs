@@ -2,6 +2,7 @@
 
 use bytes::Bytes;
 use proto::id::Epoch;
+use proto::limits::EPOCH_GIVEN_MAX;
 use proto::link::{CloseCode, Lane, Member, ToEdge, ToRelay, lane_of};
 
 use super::super::{Action, Event};
@@ -80,14 +81,14 @@ fn an_epoch_is_higher_than_any_that_the_name_had_even_if_the_clock_goes_back() {
 }
 
 #[test]
-fn an_epoch_that_cannot_be_exceeded_breaks_nothing() {
+fn an_epoch_that_nobody_was_given_ends_its_link_and_the_highest_one_does_not() {
     let mut world = World::new();
     let a = world.open("a");
-    world.hello(a, Some(Epoch(u64::MAX)));
+    world.hello(a, Some(Epoch(EPOCH_GIVEN_MAX + 1)));
+    world.does(&[closed(a, CloseCode::BadFrame, "hello says an epoch that nobody was ever given")]);
     let again = world.open("a");
-    world.hello(again, None);
-    world.hears(a, &[welcome(u64::MAX, 1)]);
-    world.hears(again, &[welcome(u64::MAX, 2)]);
+    world.hello(again, Some(Epoch(EPOCH_GIVEN_MAX)));
+    world.hears(again, &[welcome(EPOCH_GIVEN_MAX + 1, 1)]);
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! Leases: granted, renewed, lost, ended; what a relay does about those of others, and when it may call itself complete.
 
 use proto::id::Epoch;
+use proto::limits::EPOCH_MAX;
 use proto::link::{CloseCode, ToEdge, ToRelay};
 
 use super::super::{Action, Event, LOST_AFTER, LinkKey, PATIENCE, WATCH_ANEW};
@@ -71,11 +72,76 @@ fn an_edge_whose_routes_the_store_refuses_takes_the_next_epoch_and_only_for_its_
     world.says(a, ToRelay::Unleased { epoch: Epoch(UNIX_MS - 1) });
     world.hears(a, &[]);
     world.says(a, ToRelay::Unleased { epoch: Epoch(UNIX_MS) });
-    world.hears(a, &[ToEdge::Ended { next: Epoch(UNIX_MS + 1) }]);
-    world.does(&[ends(edge_id("a", UNIX_MS))]);
-    assert_eq!(world.leases(), [format!("a.{}", UNIX_MS + 1)]);
-    world.says(a, ToRelay::Unleased { epoch: Epoch(UNIX_MS) });
     world.hears(a, &[]);
+    world.wait_pinging(ms(1_000), &[a]);
+    world.hears(a, &[ToEdge::Ended { next: Epoch(UNIX_MS + 1_000) }]);
+    world.does(&[ends(edge_id("a", UNIX_MS))]);
+    assert_eq!(world.leases(), [format!("a.{}", UNIX_MS + 1_000)]);
+    world.says(a, ToRelay::Unleased { epoch: Epoch(UNIX_MS) });
+    world.wait_pinging(ms(2_000), &[a]);
+    world.hears(a, &[]);
+}
+
+#[test]
+fn an_edge_whose_routes_the_store_refuses_for_ever_costs_an_epoch_a_second() {
+    let (mut world, [a]) = World::linked(["a"]);
+    for _ in 0..100 {
+        for _ in 0..100 {
+            let epoch = world.id(a).epoch;
+            world.says(a, ToRelay::Unleased { epoch });
+        }
+        world.wait_pinging(ms(1_000), &[a]);
+        assert_eq!(world.heard(a).len(), 1);
+    }
+}
+
+#[test]
+fn a_goodbye_while_a_beat_is_under_way_ends_the_lease_at_once() {
+    let (mut world, [a]) = World::linked(["a"]);
+    world.store_mood = StoreMood::Slow;
+    world.wait_pinging(ms(1_000), &[a]);
+    world.says(a, ToRelay::Goodbye);
+    world.store_mood = StoreMood::Well;
+    world.store_answers();
+    assert!(world.leases().is_empty());
+}
+
+#[test]
+fn an_edge_that_was_lost_here_and_is_heard_by_another_relay_keeps_its_lease() {
+    for phase in [100, 400, 700, 999] {
+        let (mut world, [a]) = World::linked(["a"]);
+        world.wait(ms(phase));
+        world.close(a);
+        for beat in 1..=20 {
+            world.renew_elsewhere("a", UNIX_MS, UNIX_MS + 9_000 + beat);
+            world.wait(ms(1_000));
+        }
+        assert_eq!(world.leases(), [format!("a.{UNIX_MS}")], "{phase}");
+    }
+}
+
+#[test]
+fn short_absences_of_the_store_do_not_keep_the_dead_alive() {
+    let mut world = World::unstarted(1);
+    world.plant(edge_id("dead", 7), 70);
+    for second in 0..20 {
+        world.store_mood = if second % 4 == 3 { StoreMood::Away } else { StoreMood::Well };
+        world.wait(ms(1_000));
+    }
+    assert!(world.leases().is_empty());
+}
+
+#[test]
+fn an_epoch_that_nobody_was_given_ends_after_a_while_and_harms_nobody() {
+    let mut world = World::unstarted(1);
+    world.plant(edge_id("a", EPOCH_MAX), 90);
+    world.wait(ms(0));
+    let a = world.open("a");
+    world.hello(a, None);
+    world.wait_pinging(ms(10_000), &[a]);
+    world.heard(a);
+    assert_eq!(world.leases(), [world.id(a).to_string()]);
+    assert!(world.id(a).epoch.0 < UNIX_MS + 10_000);
 }
 
 #[test]
@@ -223,13 +289,42 @@ fn an_older_process_that_comes_while_the_newer_is_lost_is_superseded() {
 }
 
 #[test]
-fn an_older_process_is_superseded_by_what_the_store_says_of_a_newer() {
+fn an_older_process_is_superseded_by_a_newer_one_that_another_relay_hears() {
     let mut world = World::unstarted(1);
     world.plant(edge_id("a", 9), 90);
-    world.wait(ms(0));
+    world.wait(ms(500));
+    world.renew_elsewhere("a", 9, 91);
+    world.wait(ms(1_000));
     let older = world.open("a");
     world.hello(older, Some(Epoch(7)));
     world.does(&[closed(older, CloseCode::Superseded, "a newer edge of this name has come")]);
+}
+
+#[test]
+fn an_older_process_that_came_first_gives_way_when_another_relay_hears_the_newer() {
+    let mut world = World::new();
+    let older = world.open("a");
+    world.hello(older, Some(Epoch(7)));
+    world.wait_pinging(ms(500), &[older]);
+    world.done();
+    world.plant(edge_id("a", UNIX_MS + 900), 90);
+    world.wait_pinging(ms(1_000), &[older]);
+    world.renew_elsewhere("a", UNIX_MS + 900, 91);
+    world.wait_pinging(ms(1_000), &[older]);
+    let reason = "a newer edge of this name is linked elsewhere";
+    assert!(world.done().contains(&closed(older, CloseCode::Superseded, reason)));
+}
+
+#[test]
+fn a_later_lease_that_nobody_hears_may_have_been_its_own_and_refuses_nobody() {
+    let mut world = World::unstarted(1);
+    world.plant(edge_id("a", UNIX_MS + 900), 90);
+    world.wait(ms(0));
+    let a = world.open("a");
+    world.hello(a, Some(Epoch(7)));
+    world.hears(a, &[welcome(UNIX_MS + 901, 1)]);
+    world.wait_pinging(ms(1_000), &[a]);
+    assert_eq!(world.leases(), [format!("a.{}", UNIX_MS + 901)]);
 }
 
 #[test]
