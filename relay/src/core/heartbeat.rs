@@ -110,6 +110,8 @@ impl Router {
             // A newer process of this name may be about to come back: until it has, or is reaped, nothing is decided.
             if self.leasing.newest(&edge.name).is_none_or(|newest| newest < edge.epoch) {
                 self.renew_lease(now, member);
+                // Where the lease alone was lost, the hash and the routes are still there, and in no list to be walked.
+                self.remove_routes(edge.clone());
             }
         }
     }

@@ -67,6 +67,18 @@ fn the_store_forgets_everything_and_every_edge_takes_the_next_epoch() {
 }
 
 #[test]
+fn what_the_store_has_of_an_edge_whose_lease_it_lost_is_removed_once() {
+    let (mut world, [a]) = World::linked(["a"]);
+    world.leased(a);
+    world.store = store::Store::memory();
+    world.wait_pinging(ms(1_000), &[a]);
+    world.hears(a, &[ToEdge::Ended { next: Epoch(UNIX_MS + 1_000) }]);
+    assert_eq!(world.removals, 1);
+    world.wait_pinging(ms(5_000), &[a]);
+    assert_eq!(world.removals, 1);
+}
+
+#[test]
 fn an_edge_whose_routes_the_store_refuses_takes_the_next_epoch_and_only_for_its_present_one() {
     let (mut world, [a]) = World::linked(["a"]);
     world.says(a, ToRelay::Unleased { epoch: Epoch(UNIX_MS - 1) });
