@@ -61,7 +61,8 @@ async fn the_log_has_one_line_for_each_change() {
     }
     let lines = log.take();
     assert_eq!(lines.lines().count(), 1, "{lines}");
-    assert!(lines.contains("WARN") && lines.contains("writes") && lines.contains("out_of_memory"), "{lines}");
+    assert!(lines.contains("WARN") && lines.contains("redis is away"), "{lines}");
+    assert!(lines.contains("writes") && lines.contains("out_of_memory"), "{lines}");
     assert!(lines.contains("OOM command not allowed"), "{lines}");
     server.run("CONFIG SET maxmemory 0");
     eventually("called up again", async || {

@@ -33,7 +33,7 @@ impl Told {
         seen[purpose as usize] = Seen::Away(fault.kind);
         if !is_known {
             let (class, kind) = (purpose.label(), fault.kind.label());
-            warn!(class, kind, server = %config.address, message = fault.message, "redis is away");
+            warn!(class, kind, server = %config.address, reason = fault.message, "redis is away");
         }
     }
 
