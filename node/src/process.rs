@@ -28,7 +28,8 @@ pub enum RunError {
     Store(std::io::Error),
     /// The relay holds a link of a newer edge with this one's name.
     #[error(
-        "another edge of the name {0} has started since; this one gives way. Every edge needs a --name of its own"
+        "superseded: another edge of the name {0} has started since; this one gives way. Every edge needs a --name of its \
+         own"
     )]
     Superseded(NodeName),
     /// A task that must not end did; the process cannot go on.
