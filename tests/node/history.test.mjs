@@ -8,8 +8,8 @@ import { History, differences, figures, judge, routesWanted } from './lib/histor
 /** Ada on edge-1 writes to bob on edge-2, once a second from 1000 on; each message takes 2 ms. */
 function fine() {
   const history = new History();
-  const ada = Object.assign(history.connection('ada', 'edge-1'), { opened: 10 });
-  const bob = Object.assign(history.connection('bob', 'edge-2'), { opened: 20 });
+  const ada = Object.assign(history.connection('ada', 'edge-1'), { asked: 9, opened: 10 });
+  const bob = Object.assign(history.connection('bob', 'edge-2'), { asked: 19, opened: 20 });
   for (const begun of [1000, 2000, 3000]) {
     const send = history.send(ada.id, 'bob', begun);
     history.receipts.push({ send: send.id, connection: bob.id, from: 'ada', at: begun + 1 });
@@ -76,6 +76,21 @@ const CASES = [
       Object.assign(bob, { leaving: 2900, closed: 2900 });
     },
     /^I2: .* delivered to 1, came on 0, and 0 ended/,
+  ],
+  [
+    'a delivered message never came, since the device had gone before it was told that it is logged in',
+    ({ history, sends }) => {
+      also(history, 'bob', 'edge-1', { asked: 2500, leaving: 3001, closed: 3001 });
+      sends[2].verdicts[0].n = 2;
+    },
+  ],
+  [
+    'a delivered message never came, and the device logged in only later',
+    ({ history, sends }) => {
+      also(history, 'bob', 'edge-1', { asked: 3500, opened: 3501, leaving: 3601, closed: 3601 });
+      sends[2].verdicts[0].n = 2;
+    },
+    /^I2: .* delivered to 2, came on 1, and 0 ended/,
   ],
   ['a message came twice', ({ receipts }) => receipts.push({ ...receipts[2], at: 3002 }), /^I2: .* came twice on one connection$/],
   [

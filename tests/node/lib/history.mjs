@@ -22,7 +22,7 @@ const UNNOTICED_MAX = 2500;
 const NOTICED_AFTER = 250;
 
 export class History {
-  /** `{ id, user, edge, opened, leaving, closed, byServer }`: logged in at, sure to be there until, over at. */
+  /** `{ id, user, edge, asked, opened, leaving, closed, byServer }`: the login sent at, answered at; there until, over at. */
   connections = [];
   /** `{ id, connection, to, begun, verdicts: [{ at, kind, n }] }`; ids grow. */
   sends = [];
@@ -36,7 +36,8 @@ export class History {
   leases = [];
 
   connection(user, edge) {
-    const made = { id: this.connections.length, user, edge, opened: Infinity, leaving: Infinity, closed: Infinity, byServer: false };
+    const never = { asked: Infinity, opened: Infinity, leaving: Infinity, closed: Infinity };
+    const made = { id: this.connections.length, user, edge, ...never, byServer: false };
     this.connections.push(made);
     return made;
   }
@@ -130,7 +131,8 @@ function counted(send, known) {
   if (verdict?.kind === 'rejected' && got.size > 0) wrong.push(`I2: ${shown(send, known)} was rejected, and came`);
   if (verdict?.kind !== 'delivered') return wrong;
   const { n, at } = verdict;
-  const ended = devices.filter(({ id, opened, closed }) => !got.has(id) && opened < at && send.begun <= closed && closed < Infinity);
+  // Its edge may have taken it in although it never read the answer to its login.
+  const ended = devices.filter(({ id, asked, closed }) => !got.has(id) && asked < at && send.begun <= closed && closed < Infinity);
   const lost = n - got.size - ended.length;
   if (lost > 0) wrong.push(`I2: ${shown(send, known)} was delivered to ${n}, came on ${got.size}, and ${ended.length} ended meanwhile`);
   if (known.faults.some(({ from, to }) => from <= at && send.begun <= to)) return wrong;

@@ -163,13 +163,19 @@ export function temporary() {
  * connections, so that none of them has one of ours while a server of ours is down.
  */
 export async function freePorts(count) {
-  const ports = new Set();
-  while (ports.size < count) {
+  const ports = [];
+  while (ports.length < count) {
     const port = 10_000 + Math.floor(Math.random() * 20_000);
-    if (!ports.has(port) && (await isFree(port))) ports.add(port);
+    if (given.has(port)) continue;
+    // Noted before it is tried: others may ask meanwhile.
+    given.add(port);
+    if (await isFree(port)) ports.push(port);
   }
-  return [...ports];
+  return ports;
 }
+
+/** Ports that somebody of us has, even if his server is down. */
+const given = new Set();
 
 async function isFree(port) {
   const tcp = net.createServer();
