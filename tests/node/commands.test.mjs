@@ -195,6 +195,35 @@ describe('settings', { concurrency: true, timeout: 60_000 }, () => {
     }
   });
 
+  const ONE = '127.0.0.1:0';
+  const TWO = '127.0.0.1:0,127.0.0.1:0';
+  const edge = ['--name', 'e', '--listen', ONE, '--admin-listen', ONE];
+  const dev = ['--listen', TWO, '--line-listen', TWO, '--admin-listen', TWO, '--relay-listen', ONE, '--relay-admin-listen', ONE];
+  for (const [name, args, limit, told, started] of [
+    ['edge', edge, 2000, /max-clients: 5000 clients need \d+ open files, the limit \(ulimit -Hn\) is 2000; at most (\d+) fit$/m, ['stderr', /listening/]],
+    ['causeway', dev, 4000, /max-clients: 5000 clients on each of 2 edges need \d+ open files, .* is 4000; at most (\d+) each fit$/m, ['stdout', /Ctrl-C/]],
+  ]) {
+    test(`of ${name} that need more open files than there may be are refused with 78, and as many clients as fit are let in`, async () => {
+      const limited = (clients) => {
+        const script = `ulimit -Sn 500; ulimit -Hn ${limit}; exec "$@"`;
+        return new Child('/bin/bash', ['-c', script, 'bash', binary(name), ...args, '--max-clients', clients]);
+      };
+      const refused = limited(5000);
+      assert.equal((await refused.end()).code, 78, refused.output);
+      assert.match(refused.stderr, told);
+      const fitting = Number(refused.stderr.match(told)[1]);
+      assert.equal((await limited(fitting + 1).end()).code, 78);
+      const taken = limited(fitting);
+      try {
+        await taken.said(...started);
+        // The soft limit was lower, and raised.
+        assert.match(readFileSync(`/proc/${taken.process.pid}/limits`, 'utf8'), new RegExp(`^Max open files +${limit} +${limit} `, 'm'));
+      } finally {
+        await taken.kill();
+      }
+    });
+  }
+
   test('of causeway dev keep it on this machine', async () => {
     const two = '127.0.0.1:0';
     for (const flag of ['listen', 'line-listen', 'admin-listen']) {
