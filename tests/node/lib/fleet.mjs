@@ -21,6 +21,8 @@ export class Server {
   constructor(kind, name, settings, addresses) {
     this.kind = kind;
     this.name = name;
+    // What histories call it: two edges of one name are still two places.
+    this.label = name;
     this.settings = settings;
     Object.assign(this, addresses);
   }
@@ -128,16 +130,22 @@ export class Fleet {
     return [this.relay, ...this.edges, ...this.#others];
   }
 
-  /** Starts everything and waits until it is one cluster. */
-  async start() {
+  /** Edges whose process runs, namesakes included. */
+  get running() {
+    return [...this.edges, ...this.#others].filter(({ isRunning }) => isRunning);
+  }
+
+  /** Starts everything and waits until it is one cluster. `before` is done when Redis is there and nobody else. */
+  async start({ before } = {}) {
     await this.redis.start();
+    await before?.(this);
     await Promise.all(this.servers.map((server) => server.start()));
     await this.settled();
   }
 
   /** Waits until everything that runs knows everything else: traffic flows, and absent is offline. */
   async settled(milliseconds = START) {
-    const running = this.edges.filter(({ isRunning }) => isRunning);
+    const { running } = this;
     await Promise.all([
       ...running.flatMap((edge) => [
         until(`${edge.name} to be ready`, () => edge.isReady(), milliseconds),
@@ -157,6 +165,7 @@ export class Fleet {
   async namesake(edge) {
     const [listen, line, admin] = await freePorts(3);
     const other = await this.#edge(edge.name, [listen, line, admin], {}, { isKnown: true });
+    other.label = `${edge.name}, the namesake`;
     this.#others.push(other);
     return other;
   }
