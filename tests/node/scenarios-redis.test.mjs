@@ -79,6 +79,49 @@ async function newcomerIsFound(scene, asker, edge) {
   return newcomer;
 }
 
+/** An edge may link so much later than another, and has not stood still by its own rule. */
+const LATE = 1500;
+
+/**
+ * Who has forgotten everything is no witness, and here both have who must agree before anybody is called offline; and
+ * one edge comes later than the other. After how many ms the relay comes back, and Redis.
+ */
+const BOTH = [
+  [0, 0],
+  [0, 7000],
+  [4000, 0],
+].map(([relayAfter, redisAfter]) => ({
+  name: `relay and Redis are killed together, and come back after ${relayAfter / 1000} s and ${redisAfter / 1000} s: nobody who is there is called offline`,
+  async plays(scene) {
+    const { fleet, traffic, history, redis, relay } = scene;
+    const [, late] = fleet.edges;
+    const relayComesBack = async () => {
+      await pause(relayAfter);
+      late.freeze();
+      await relay.start();
+      await pause(LATE);
+      late.thaw();
+      return performance.now();
+    };
+    const redisComesBack = async () => {
+      await pause(redisAfter);
+      await redis.start();
+      return performance.now();
+    };
+    await history.during(async () => {
+      await Promise.all([relay.kill(), redis.kill()]);
+      const [linked, remembered] = await Promise.all([relayComesBack(), redisComesBack()]);
+      const reached = await Promise.all(fleet.edges.map((edge) => scene.reachedAgain(edge, linked)));
+      scene.measured('traffic both ways again', Math.max(...reached) - linked, 1000);
+      await scene.routesAreRight();
+      scene.measured('Redis is right again', performance.now() - Math.max(linked, remembered), 10_000);
+      await scene.storesAreThere();
+      await fleet.settled();
+    });
+    assert.equal(traffic.dropped, 0);
+  },
+}));
+
 /** How relay and edges log in where Redis asks who they are: the rights that README.md names, and no more. */
 const LOGIN = 'causeway:a-password@';
 const RIGHTS = '~cw:* +@read +@write +@transaction +@scripting +client|info +client|kill +client|setname +select';
@@ -280,5 +323,5 @@ const FOREIGN = [
 }));
 
 describe('Redis', { concurrency: 10 }, () => {
-  play([...OUTAGES, ...REFUSALS, ...FOREIGN]);
+  play([...OUTAGES, ...BOTH, ...REFUSALS, ...FOREIGN]);
 });
