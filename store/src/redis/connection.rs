@@ -251,10 +251,11 @@ impl Connection {
         }
     }
 
-    /// Nothing went wrong for a while. Whoever was refused before needs more than that: Redis may only not have been asked.
+    /// Nothing went wrong for a while: Redis serves us, or was not asked what it would refuse.
     fn note_age(&self, generation: u64) {
         let mut state = self.lock();
-        if state.refused.is_none() && state.live.as_ref().is_some_and(|live| live.generation == generation) {
+        let is_calm = state.refused.is_none_or(|refused| refused.elapsed() >= CALM_AFTER_REFUSAL);
+        if is_calm && state.live.as_ref().is_some_and(|live| live.generation == generation) {
             self.tell_up(&mut state);
         }
     }
@@ -307,8 +308,13 @@ pub(crate) async fn keep_connected(connection: Arc<Connection>) {
                 // Whoever abandons a connection ends its driver, so this is the one end that there is to wait for.
                 drop(dialled.connection);
                 let mut driver = dialled.driver;
-                if timeout(PROOF_BY_AGE, &mut driver).await.is_err() {
+                for age in [PROOF_BY_AGE, CALM_AFTER_REFUSAL] {
+                    if timeout(age, &mut driver).await.is_ok() {
+                        break;
+                    }
                     connection.note_age(generation);
+                }
+                if !driver.is_finished() {
                     let _ = driver.await;
                 }
                 connection.note_end(generation);
