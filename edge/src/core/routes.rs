@@ -33,10 +33,14 @@ pub(super) const RETRY_AFTER: Duration = Duration::from_millis(500);
 /// As many as an edge of 500 clients can hold; some 10 MB.
 const LEFTOVERS_MAX: usize = 65_536;
 
+/// A removal after an unanswered write is written as often as this, one round apart: a store that goes on with what it
+/// was asked long ago must not have the last word. Nobody else looks for a route that is in no index.
+const REPEATS: u8 = 3;
+
 /// See the file.
 ///
 /// # Invariants
-/// A route that is not under way has a place, in `differing` or in `agreeing`; one that is has none.
+/// A route that is not under way has a place, in `differing`, `agreeing` or `removed`; one that is has none.
 #[derive(Debug)]
 pub(super) struct Routes {
     /// This edge in its present life, of which `by_channel` speaks.
@@ -48,6 +52,8 @@ pub(super) struct Routes {
     differing: BTreeMap<u64, Channel>,
     /// By place: what the store has as it is wanted, the longest unwritten first.
     agreeing: BTreeMap<u64, Channel>,
+    /// By place: what was removed, and is to be removed once more.
+    removed: BTreeMap<u64, Channel>,
     /// The next place; no place is used twice.
     next_place: u64,
     /// How many channels are wanted.
@@ -72,6 +78,8 @@ struct Route {
     stored: Stored,
     /// What is being written.
     under_way: Option<bool>,
+    /// In how many rounds its removal is still to be repeated: a write was not answered, and may yet take effect.
+    repeats: u8,
     place: Option<u64>,
 }
 
@@ -110,6 +118,7 @@ impl Routes {
             by_channel: Map::with_hasher(hasher),
             differing: BTreeMap::new(),
             agreeing: BTreeMap::new(),
+            removed: BTreeMap::new(),
             next_place: 0,
             held: 0,
             batch: None,
@@ -156,6 +165,7 @@ impl Routes {
         self.counts.epochs += 1;
         self.differing.clear();
         self.agreeing.clear();
+        self.removed.clear();
         let mut left = BTreeSet::new();
         self.by_channel.retain(|channel, route| {
             if route.stored != Stored::Absent || route.under_way.is_some() {
@@ -296,6 +306,11 @@ impl Routes {
     fn finish_write(&mut self, write: &RouteWrite, result: Result<bool, StoreError>) {
         let Some(route) = self.by_channel.get_mut(&write.channel) else { return };
         route.under_way = None;
+        route.repeats = match result {
+            Err(StoreError::Unanswered) => REPEATS,
+            Err(StoreError::Away) => route.repeats,
+            Ok(_) => route.repeats.saturating_sub(1),
+        };
         route.stored = match result {
             Ok(true) if write.held => Stored::Held,
             Ok(true) => Stored::Absent,
@@ -310,14 +325,18 @@ impl Routes {
         let Some(route) = self.by_channel.get_mut(channel) else { return };
         if let Some(place) = route.place.take()
             && self.differing.remove(&place).is_none()
+            && self.agreeing.remove(&place).is_none()
         {
-            self.agreeing.remove(&place);
+            self.removed.remove(&place);
         }
         if route.under_way.is_some() {
             return;
         }
         let queue = match (route.wanted, route.stored) {
             (true, Stored::Held) => &mut self.agreeing,
+            (false, Stored::Absent) if route.repeats > 0 && self.removed.len() < LEFTOVERS_MAX => {
+                &mut self.removed
+            }
             (false, Stored::Absent) => {
                 self.by_channel.remove(channel);
                 return;

@@ -1,6 +1,7 @@
 //! The round: every few seconds all that is held is written again, slice by slice, and the index is read page by page,
 //! so that whatever the store lost or mixed up is mended.
 
+use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use proto::id::{Channel, EdgeId};
@@ -103,7 +104,9 @@ impl Routes {
     pub(super) fn has_rewrite(&self) -> bool {
         let Some(round) = &self.round else { return false };
         round.rewrites_due > 0
-            && self.agreeing.first_key_value().is_some_and(|(&place, _)| place < round.began)
+            && [&self.removed, &self.agreeing]
+                .iter()
+                .any(|queue| queue.first_key_value().is_some_and(|(&place, _)| place < round.began))
     }
 
     /// The route that this round has to write again first, if its slice has come.
@@ -111,7 +114,11 @@ impl Routes {
         if !self.has_rewrite() {
             return None;
         }
-        self.round.as_mut()?.rewrites_due -= 1;
-        self.agreeing.pop_first().map(|(_, channel)| channel)
+        let round = self.round.as_mut()?;
+        round.rewrites_due -= 1;
+        let is_due =
+            |queue: &BTreeMap<u64, Channel>| queue.keys().next().is_some_and(|&place| place < round.began);
+        let queue = if is_due(&self.removed) { &mut self.removed } else { &mut self.agreeing };
+        queue.pop_first().map(|(_, channel)| channel)
     }
 }

@@ -155,6 +155,26 @@ fn a_failed_batch_is_written_again_half_a_second_later() {
 }
 
 #[test]
+fn a_removal_after_an_unanswered_write_is_repeated_for_two_rounds() {
+    let mut world = World::linked();
+    let alice = world.log_in("alice");
+    world.send(alice, &subscribe(2, "chat"));
+    world.store_fails(StoreError::Unanswered, 0);
+    world.send(alice, &unsubscribe(3, "chat"));
+    world.wait(millis(500));
+    world.store_writes();
+    let mut repeats = 0;
+    for _ in 0..60 {
+        world.wait(millis(500));
+        repeats += world.under_way().iter().filter(|write| *write == "edge-1.7 -chat").count();
+        world.store_writes();
+        world.store_reads();
+    }
+    assert_eq!(repeats, 2);
+    assert_eq!((world.tally().routes, world.tally().routes_pending), (1, 0));
+}
+
+#[test]
 fn a_removal_that_failed_is_tried_again() {
     let mut world = World::linked();
     let alice = world.log_in("alice");
