@@ -6,7 +6,7 @@ import { rmSync } from 'node:fs';
 import { describe } from 'node:test';
 
 import { play } from './lib/scenario.mjs';
-import { pause, until } from './lib/wait.mjs';
+import { SOON, pause, until } from './lib/wait.mjs';
 
 /** How long a Redis that refuses does so at least: each of its clients tries again some times. */
 const REFUSING = 3000;
@@ -80,7 +80,7 @@ async function newcomerIsFound(scene, asker, edge) {
 }
 
 /** An edge may link so much later than another, and has not stood still by its own rule. */
-const LATE = 1500;
+const LATE = 1200;
 
 /**
  * Who has forgotten everything is no witness, and here both have who must agree before anybody is called offline; and
@@ -256,6 +256,29 @@ const REFUSALS = [
   },
 }));
 
+const SWEEPS = [
+  {
+    name: 'a Redis that refuses the sweep is swept, and called up again, soon after it does so no more',
+    fleet: { login: LOGIN },
+    async before(fleet) {
+      await isAdmitted(fleet);
+      await acl(fleet.redis, '-scan');
+    },
+    async plays(scene) {
+      const { fleet, redis } = scene;
+      const complaints = scene.complaints();
+      await until('the sweep to be refused', async () => (await errors(fleet, 'no_permission')).get('relay-1') > 0, 2 * SOON);
+      await redis.cli('SADD', 'cw:route:{#ghost}', 'edge-9.5');
+      await acl(redis, '+scan');
+      const mended = performance.now();
+      await scene.routesAreRight();
+      scene.measured('a ghost is swept away', performance.now() - mended, 10_000);
+      await scene.storesAreThere();
+      complaints.areFew(COMPLAINTS_MAX);
+    },
+  },
+];
+
 /** What Redis answered with an error of this kind, by name of the server that asked. */
 async function errors(fleet, kind) {
   const counted = fleet.servers.map(async (server) => {
@@ -323,5 +346,5 @@ const FOREIGN = [
 }));
 
 describe('Redis', { concurrency: 10 }, () => {
-  play([...OUTAGES, ...BOTH, ...REFUSALS, ...FOREIGN]);
+  play([...OUTAGES, ...BOTH, ...REFUSALS, ...SWEEPS, ...FOREIGN]);
 });
