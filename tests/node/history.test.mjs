@@ -175,7 +175,7 @@ const CASES = [
   [
     'somebody is called offline whose edge stands still for long',
     ({ history, sends, receipts }) => {
-      history.freezes.push({ edge: 'edge-2', from: 100, to: 8000 });
+      history.freezes.push({ edge: 'edge-2', from: 1002, to: 8000 });
       sends[2].verdicts = offline(3002);
       receipts.pop();
     },
@@ -183,7 +183,7 @@ const CASES = [
   [
     'somebody is called offline whose edge has stood still for a moment only',
     ({ history, sends, receipts }) => {
-      history.freezes.push({ edge: 'edge-2', from: 2000, to: 8000 });
+      history.freezes.push({ edge: 'edge-2', from: 1003, to: 8000 });
       sends[2].verdicts = offline(3002);
       receipts.pop();
     },

@@ -15,8 +15,11 @@
 /** A verdict comes after 4 s at the latest; the rest is for a busy machine. */
 export const VERDICT_MAX = 4500;
 
-/** An edge that went silent is noticed after 3.3 s, and not before this. */
-const UNNOTICED_MAX = 2500;
+/**
+ * An edge is lost 3.3 s after it was last heard, which may have been 1 s before it fell silent, or more if it was busy.
+ * One that stands still for less than this is not ended.
+ */
+const UNNOTICED_MAX = 2000;
 
 /** A client may be so late to notice that its server has let it go. */
 const NOTICED_AFTER = 250;
