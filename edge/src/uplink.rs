@@ -12,7 +12,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout};
 
-use node::link::{OPENING_MAX, OpenError, PRIORITY_CONTROL, PRIORITY_HEARTBEAT, describe, write_link};
+use node::link::{OpenError, PRIORITY_CONTROL, PRIORITY_HEARTBEAT, describe, write_link};
 
 use node::process::RunError;
 
@@ -20,8 +20,15 @@ use crate::core::{Event, Generation};
 use crate::downlink::Downlink;
 use crate::eventloop::Input;
 
+/// How long a handshake may take before another is tried: a round trip of half a second fits, and a relay that is back
+/// is found within a second.
+const CONNECT_MAX: Duration = Duration::from_millis(1_500);
+
 /// The longest pause between two tries.
-const BACK_OFF_MAX: Duration = Duration::from_secs(1);
+const BACK_OFF_MAX: Duration = Duration::from_millis(500);
+
+/// A link that lived so long was wanted by its relay.
+const LIVED_MIN: Duration = Duration::from_secs(1);
 
 /// The pause after the first try is at most this, then twice as much each time.
 const BACK_OFF_MIN: Duration = Duration::from_millis(50);
@@ -81,7 +88,7 @@ impl Uplink {
                     }
                     // What we ended ourselves was said when we did.
                     let is_ours = matches!(why, ConnectionError::LocallyClosed);
-                    (describe(&why), since.elapsed() >= BACK_OFF_MAX, is_ours)
+                    (describe(&why), since.elapsed() >= LIVED_MIN, is_ours)
                 }
                 Err(error) => (error.to_string(), false, false),
             };
@@ -111,7 +118,7 @@ impl Uplink {
 
     async fn open(&self, generation: Generation) -> Result<Serving, OpenError> {
         let connection =
-            timeout(OPENING_MAX, self.connect()).await.map_err(|_| OpenError::Slow("the handshake"))??;
+            timeout(CONNECT_MAX, self.connect()).await.map_err(|_| OpenError::Slow("the handshake"))??;
         let mut tasks = JoinSet::new();
         let (heartbeat, echoes) = stream(&connection, STREAM_HEARTBEAT, PRIORITY_HEARTBEAT).await?;
         let (control, answers) = stream(&connection, STREAM_CONTROL, PRIORITY_CONTROL).await?;
@@ -203,7 +210,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn pauses_grow_to_a_second_and_not_beyond() {
+    fn pauses_grow_to_half_a_second_and_not_beyond() {
         assert_eq!(back_off(0, 0.5), Duration::from_millis(25));
         assert_eq!(back_off(3, 0.5), Duration::from_millis(200));
         assert_eq!(back_off(5, 1.0), BACK_OFF_MAX);

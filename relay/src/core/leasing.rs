@@ -15,7 +15,7 @@ use super::members::LOST_AFTER;
 pub const BEAT_EVERY: Duration = Duration::from_secs(1);
 
 /// How long a relay that has just started, was frozen, or has its store back watches before it reaps what it does not
-/// know: longer than an edge takes to come back. That is 3 s until it gives a silent link up, 1 s between two tries, and
+/// know: longer than an edge takes to come back. That is 3 s until it gives a silent link up, 0.5 s between two tries, and
 /// a handshake.
 pub const WATCH_ANEW: Duration = Duration::from_secs(5);
 
