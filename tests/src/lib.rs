@@ -1,3 +1,4 @@
 //! The cluster under test.
 
 pub mod link_world;
+pub mod sim;
