@@ -3,6 +3,7 @@
 //! ```text
 //! simulate --seeds 2000 [--from 0]     many, on all cores; exit 1 and the failing seeds if something is wrong
 //! simulate --seed 17                   one, with everything that happens
+//! simulate --until-failure 2000        as many as it takes, and at most so many; exit 0 if one has failed
 //! ```
 
 use std::collections::BTreeMap;
@@ -21,8 +22,10 @@ fn main() -> ExitCode {
     let mut args = std::env::args().skip(1);
     while let Some(name) = args.next() {
         let value = args.next().and_then(|value| value.parse::<u64>().ok());
-        let (true, Some(value)) = (["--seeds", "--from", "--seed"].contains(&name.as_str()), value) else {
-            eprintln!("usage: simulate --seeds N [--from SEED] | --seed SEED");
+        let (true, Some(value)) =
+            (["--seeds", "--from", "--seed", "--until-failure"].contains(&name.as_str()), value)
+        else {
+            eprintln!("usage: simulate --seeds N [--from SEED] | --seed SEED | --until-failure N");
             return ExitCode::from(2);
         };
         values.insert(name, value);
@@ -33,8 +36,28 @@ fn main() -> ExitCode {
         println!("{} things are wrong", outcome.wrong.len());
         return if outcome.wrong.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE };
     }
+    if let Some(&count) = values.get("--until-failure") {
+        return until_failure(count);
+    }
     let from = values.get("--from").copied().unwrap_or(0);
     many(from, values.get("--seeds").copied().unwrap_or(2_000))
+}
+
+/// For deliberate faults: how many seeds it takes to find them.
+fn until_failure(count: u64) -> ExitCode {
+    for seed in 0..count {
+        let wrong = std::panic::catch_unwind(|| run(seed, false).wrong);
+        let first = match &wrong {
+            Ok(wrong) => wrong.first().map(String::as_str),
+            Err(_) => Some("a core panicked"),
+        };
+        if let Some(first) = first {
+            println!("{} | {first}", seed + 1);
+            return ExitCode::SUCCESS;
+        }
+    }
+    println!("not in {count}");
+    ExitCode::FAILURE
 }
 
 fn many(from: u64, count: u64) -> ExitCode {
