@@ -111,7 +111,8 @@ fn failed(error: &impl Display) -> Exit {
     Exit::Failed
 }
 
-async fn obey_signals(stop: watch::Sender<bool>) {
+/// Makes `stop` true at the first SIGINT or SIGTERM, and ends the process at the second. Never returns.
+pub async fn obey_signals(stop: watch::Sender<bool>) {
     let (Ok(mut interrupt), Ok(mut terminate)) =
         (signal(SignalKind::interrupt()), signal(SignalKind::terminate()))
     else {
