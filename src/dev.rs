@@ -29,7 +29,7 @@ pub(crate) const SECRET: &str = "causeway-development-secret";
 #[command(
     name = "causeway",
     version,
-    after_help = "Other commands: causeway token --help, causeway check --help"
+    after_help = "Other commands: causeway token --help, causeway check --help, causeway bench --help"
 )]
 struct Settings {
     /// Listens here for HTTP and WebSocket: one address for each edge

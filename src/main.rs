@@ -1,5 +1,6 @@
 //! `causeway`: a whole cluster in one process, and the operator's tools.
 
+mod bench;
 mod check;
 mod dev;
 mod token;
@@ -21,10 +22,11 @@ fn main() -> Exit {
         None | Some("dev") => dev::run(args),
         Some("token") => token::run(args),
         Some("check") => check::run(args),
+        Some("bench") => bench::run(args),
         Some("help") => dev::run(vec!["causeway".into(), "--help".into()]),
         Some(other) => {
             eprintln!(
-                "error: {other:?} is no command of causeway; there are dev (the default), token and check"
+                "error: {other:?} is no command of causeway; there are dev (the default), token, check and bench"
             );
             Exit::Usage
         }
