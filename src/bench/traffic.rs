@@ -126,11 +126,10 @@ impl Traffic {
 
     /// Sends what is due.
     pub(super) fn handle_timeout(&mut self, now: Instant, outboxes: &mut Outboxes) {
-        if !self.phases.is_sending(now) || now < self.phases.start {
-            return;
-        }
         match &mut self.pace {
+            // Also when the time is over: what was due before goes out, however late we are.
             Pace::Rate(_) => self.send_scheduled(now, outboxes),
+            Pace::Window(_) if !self.phases.is_sending(now) => {}
             Pace::Window(window) => {
                 let window = *window;
                 if !self.has_begun {

@@ -58,10 +58,10 @@ describe('every binary', { concurrency: true, timeout: 60_000 }, () => {
   });
 
   test('causeway knows its commands, and refuses others with 2', async () => {
-    for (const args of [['help'], ['dev', '--help'], ['token', '--help'], ['check', '--help']]) {
+    for (const args of [['help'], ['dev', '--help'], ['token', '--help'], ['check', '--help'], ['bench', '--help'], ['bench', 'pairs', '--help']]) {
       assert.match((await exits(0, 'causeway', args)).stdout, /Usage: /);
     }
-    assert.match((await exits(2, 'causeway', ['fly'])).stderr, /"fly".*dev.*token.*check/);
+    assert.match((await exits(2, 'causeway', ['fly'])).stderr, /"fly".*dev.*token.*check.*bench/);
     assert.match((await exits(2, 'causeway', ['token', '--wrong'])).stderr, /Usage: causeway token /);
     assert.match((await exits(2, 'causeway', ['check'])).stderr, /Usage: causeway check /);
   });

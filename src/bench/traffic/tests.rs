@@ -117,6 +117,17 @@ fn an_open_loop_goes_by_the_clock_and_takes_the_flows_in_turn() {
 }
 
 #[test]
+fn what_was_due_before_the_end_is_sent_even_when_we_come_too_late() {
+    let mut run = Run::new(2, rate(100), false);
+
+    run.timeout(0);
+    run.timeout(1300);
+
+    assert_eq!(run.sent(), [55, 55], "110 in 1100 ms, and not one more");
+    assert!(!run.traffic.is_over(run.at(1300)), "they are awaited");
+}
+
+#[test]
 fn latency_counts_from_the_intended_time_and_only_in_the_window() {
     let mut run = Run::new(1, rate(10), false);
 
