@@ -13,7 +13,7 @@ use proto::id::UserId;
 use serde_json::Value;
 
 use super::edge::Input;
-use super::history::{Connection, Sent, Verdict};
+use super::history::{Connection, Published, Sent, Verdict};
 use super::world::{MILLISECOND, Micros, SECOND, World};
 
 pub(crate) const SECRET: &str = "secret";
@@ -366,7 +366,10 @@ impl World {
             return self.history.wrong(format!("a push without channel or user: {push}"));
         };
         let number = push["pub"]["data"][0].as_u64().expect("our own data");
-        if channel.starts_with('#') {
+        let is_direct = channel.starts_with('#');
+        self.history
+            .came(connection, if is_direct { Published::Direct(number) } else { Published::InRoom(number) });
+        if is_direct {
             self.trace(|| format!("{} gets message {number}", self.shown(connection)));
             return self.history.received(connection, number as usize, from, user_name);
         }

@@ -13,7 +13,8 @@ use proto::link::{Lane, ToEdge};
 use store::StoreError;
 
 use super::client::SECRET;
-use super::network::{CONTROL, HEARTBEAT, Link, Way};
+use super::history::{FROZEN_FOR, Published};
+use super::network::{CONTROL, HEARTBEAT, Link, Way, published};
 use super::redis::{Asker, Client, Job};
 use super::world::{MILLISECOND, Micros, SECOND, World};
 
@@ -29,6 +30,8 @@ pub(crate) struct EdgeNode {
     pub(crate) state: State,
     hub: Option<Hub>,
     inbox: VecDeque<Input>,
+    /// What came by its link while it stood still.
+    unread: Vec<Published>,
     next_tick: Micros,
     next_wake: Option<Micros>,
     pub(crate) generation: u64,
@@ -80,6 +83,7 @@ impl EdgeNode {
             state: State::Dead,
             hub: None,
             inbox: VecDeque::new(),
+            unread: Vec::new(),
             next_tick: 0,
             next_wake: None,
             generation: 0,
@@ -196,9 +200,13 @@ impl World {
         if self.edges[edge].state != State::Frozen {
             return;
         }
-        self.edges[edge].state = State::Running;
-        self.history.pauses.push((edge, self.edges[edge].frozen_at, self.now));
-        let name = self.edges[edge].name.clone();
+        let node = &mut self.edges[edge];
+        node.state = State::Running;
+        let (life, unread, name) = (node.life, std::mem::take(&mut node.unread), node.name.clone());
+        self.history.pauses.push((edge, node.frozen_at, self.now));
+        if self.now > node.frozen_at + FROZEN_FOR {
+            self.history.old_at_edge(edge, life, unread);
+        }
         self.trace(|| format!("{name} goes on"));
         self.store_thaws(Asker::Edge(edge));
         self.edge_turns(edge);
@@ -421,6 +429,9 @@ impl World {
                 }
             }
             lane => {
+                if self.edges[edge].state == State::Frozen {
+                    self.edges[edge].unread.extend(published(&frames));
+                }
                 let lane = Lane(u8::try_from(lane - 2).expect("there are few"));
                 self.edge_told(edge, Input::Event(Event::Lane { generation, lane, frames }));
             }

@@ -8,11 +8,13 @@
 //! | I4 | one sender's messages reach one connection in order |
 //! | I5 | nothing reaches anybody but its addressee, nor before its log-in or subscribe reply |
 //! | I6 | a lower epoch of an edge never replaces a higher one |
+//! | row 4 | what lay before an edge or a relay while it stood still is not delivered |
 //!
 //! I7 to I9, of what is left when all is quiet, are `quiet.rs`. All times are microseconds since the run began.
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use node::freeze::{LATE_MAX, TICK};
 use proto::id::{EdgeId, Epoch, NodeName};
 
 use super::world::{Micros, SECOND};
@@ -25,6 +27,19 @@ const UNNOTICED_MAX: Micros = 2 * SECOND;
 
 /// How long an edge may not know yet that a client went.
 const NOTICED_AFTER: Micros = SECOND / 4;
+
+/// A process that stood still for longer than this cannot but notice: its last tick may just have been.
+pub(crate) const FROZEN_FOR: Micros = 2 * SECOND;
+
+// The rule that is judged is that of the nodes.
+const _: () = assert!(FROZEN_FOR as u128 == (LATE_MAX.as_micros() + TICK.as_micros()));
+
+/// What travels to others: a directed message, or a publication in a room, each by its number.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Published {
+    Direct(u64),
+    InRoom(u64),
+}
 
 /// One connection of a user.
 #[derive(Debug, Clone)]
@@ -73,6 +88,10 @@ pub(crate) struct History {
     pub(crate) faults: Vec<(Micros, Micros)>,
     /// The highest epoch that any process of a name was told.
     highest: BTreeMap<NodeName, Epoch>,
+    /// What lay before a process of an edge when it went on after it had stood still.
+    old_at_edge: BTreeSet<(usize, u32, Published)>,
+    /// The same for a relay, with the edge that it came from, whose own clients had it long before.
+    old_at_relay: BTreeMap<Published, usize>,
     /// A relay knows nothing of another's edges that came since it last heard from Redis.
     pub(crate) has_two_relays: bool,
     /// Which message came on which connection, in the order of arrival.
@@ -112,6 +131,31 @@ impl History {
         }
         sent.receivers.push(connection);
         self.arrivals.push((connection, id));
+    }
+
+    /// Notes what lay before an edge that stood still.
+    pub(crate) fn old_at_edge(&mut self, edge: usize, life: u32, unread: Vec<Published>) {
+        self.old_at_edge.extend(unread.into_iter().map(|published| (edge, life, published)));
+    }
+
+    /// Notes what lay before a relay that stood still, and which edges it came from.
+    pub(crate) fn old_at_relay(&mut self, unread: Vec<(usize, Published)>) {
+        self.old_at_relay.extend(unread.into_iter().map(|(edge, published)| (published, edge)));
+    }
+
+    /// Something came to a client, directed or not; it must not have been read before a freeze.
+    pub(crate) fn came(&mut self, connection: usize, published: Published) {
+        let Connection { edge, life, .. } = self.connections[connection];
+        if self.old_at_edge.contains(&(edge, life, published)) {
+            self.wrong.push(format!(
+                "row 4: {published:?} came on connection {connection}, though it lay before edge {edge} while that stood still"
+            ));
+        }
+        if self.old_at_relay.get(&published).is_some_and(|&source| source != edge) {
+            self.wrong.push(format!(
+                "row 4: {published:?} came on connection {connection}, though it lay before a relay while that stood still"
+            ));
+        }
     }
 
     /// Notes whether an edge has its lease at the store.

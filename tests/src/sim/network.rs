@@ -9,9 +9,11 @@ use bytes::Bytes;
 use edge::core::Generation;
 use node::outbox::{Drain, LinkOutboxes, outbox};
 use proto::limits::{CONTROL_BYTES_MAX, LANES};
-use proto::link::{CloseCode, HEARTBEAT_BYTES};
+use proto::link::{CloseCode, HEARTBEAT_BYTES, LaneFrame};
 use relay::core::LinkKey;
+use serde_json::Value;
 
+use super::history::Published;
 use super::world::{MILLISECOND, Micros, SECOND, World};
 
 /// Control stream, heartbeat, lanes.
@@ -73,6 +75,23 @@ struct Packet {
     stream: usize,
     place: u64,
     frames: Vec<Bytes>,
+}
+
+/// What these frames of a lane bring to somebody's clients.
+pub(crate) fn published(frames: &[Bytes]) -> impl Iterator<Item = Published> {
+    frames.iter().filter_map(|frame| {
+        let LaneFrame::Publication(frame) = LaneFrame::decode(frame).expect("what a core says decodes")
+        else {
+            return None;
+        };
+        let data: Value = serde_json::from_slice(frame.data).expect("our own data");
+        let number = data[0].as_u64().expect("our own data");
+        Some(if frame.channel.starts_with('#') {
+            Published::Direct(number)
+        } else {
+            Published::InRoom(number)
+        })
+    })
 }
 
 /// The queues of one end.

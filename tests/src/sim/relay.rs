@@ -11,7 +11,8 @@ use relay::core::{Action, Event, LinkKey, Router};
 use store::{Leases, StoreError};
 
 use super::edge::{State, TICK};
-use super::network::{CONTROL, HEARTBEAT, Link, Way};
+use super::history::{FROZEN_FOR, Published};
+use super::network::{CONTROL, HEARTBEAT, Link, Way, published};
 use super::redis::{Asker, Client, Job};
 use super::world::{Micros, SECOND, World};
 
@@ -24,6 +25,9 @@ pub(crate) struct RelayNode {
     pub(crate) state: State,
     router: Option<Router>,
     inbox: VecDeque<Input>,
+    frozen_at: Micros,
+    /// What came while it stood still, and from which edge.
+    unread: Vec<(usize, Published)>,
     next_tick: Micros,
     next_wake: Option<Micros>,
     links: BTreeMap<LinkKey, usize>,
@@ -44,6 +48,8 @@ impl RelayNode {
             state: State::Dead,
             router: None,
             inbox: VecDeque::new(),
+            frozen_at: 0,
+            unread: Vec::new(),
             next_tick: 0,
             next_wake: None,
             links: BTreeMap::new(),
@@ -117,6 +123,7 @@ impl World {
         let node = &mut self.relays[relay];
         if node.is_running() {
             node.state = State::Frozen;
+            node.frozen_at = self.now;
             self.trace(|| format!("relay {relay} stands still"));
         }
     }
@@ -125,7 +132,12 @@ impl World {
         if self.relays[relay].state != State::Frozen {
             return;
         }
-        self.relays[relay].state = State::Running;
+        let node = &mut self.relays[relay];
+        node.state = State::Running;
+        let unread = std::mem::take(&mut node.unread);
+        if self.now > node.frozen_at + FROZEN_FOR {
+            self.history.old_at_relay(unread);
+        }
         self.trace(|| format!("relay {relay} goes on"));
         self.store_thaws(Asker::Relay(relay));
         self.relay_turns(relay);
@@ -260,7 +272,11 @@ impl World {
     }
 
     pub(crate) fn relay_hears(&mut self, relay: usize, link: usize, stream: usize, frames: Vec<Bytes>) {
-        let key = self.links[link].key;
+        let Link { key, edge, .. } = self.links[link];
+        if self.relays[relay].state == State::Frozen && stream != CONTROL && stream != HEARTBEAT {
+            let unread = published(&frames).map(|published| (edge, published));
+            self.relays[relay].unread.extend(unread);
+        }
         match stream {
             CONTROL => {
                 for frame in frames {
