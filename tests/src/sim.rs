@@ -8,7 +8,7 @@
 //! | `redis.rs` | Redis, and what a node's store does with it |
 //! | `client.rs` | users who write, move, and do not read |
 //! | `faults.rs` | what goes wrong |
-//! | `history.rs`, `quiet.rs` | the judge: of what happened, and of what is left when all is quiet |
+//! | `history.rs`, `reaping.rs`, `quiet.rs` | the judge: of what happened, of leases, and of what is left when all is quiet |
 //!
 //! [`run`] is one run; the binary `simulate` makes many, or shows one.
 
@@ -19,6 +19,7 @@ mod faults;
 mod history;
 mod network;
 mod quiet;
+mod reaping;
 mod redis;
 mod relay;
 mod world;

@@ -52,6 +52,12 @@ pub(crate) struct EdgeNode {
     pub(crate) is_leased: bool,
     pub(crate) is_stopping: bool,
     frozen_at: Micros,
+    /// Since when it runs without having stood still.
+    pub(crate) calm_since: Micros,
+    /// Since when nothing was wrong with its links, if nothing is.
+    pub(crate) links_calm_since: Micros,
+    /// Leases of this process that ended while it kept its link: it was told the next one.
+    pub(crate) renewed: BTreeSet<EdgeId>,
     stop_by: Micros,
     /// What its wall clock is wrong by, in seconds.
     pub(crate) skew: i64,
@@ -99,6 +105,9 @@ impl EdgeNode {
             is_leased: false,
             is_stopping: false,
             frozen_at: 0,
+            calm_since: 0,
+            links_calm_since: 0,
+            renewed: BTreeSet::new(),
             stop_by: 0,
             skew: 0,
             was_superseded: false,
@@ -151,6 +160,8 @@ impl World {
             state: State::Running,
             hub: Some(Hub::new(config, instant, unix)),
             next_tick: self.now,
+            calm_since: self.now,
+            links_calm_since: node.links_calm_since,
             cut,
             skew: node.skew,
             ..EdgeNode::new(node.name.as_str(), node.relay)
@@ -171,6 +182,8 @@ impl World {
         if node.state == State::Frozen {
             self.history.pauses.push((edge, node.frozen_at, self.now));
         }
+        self.must_end_after_death(edge);
+        let node = &mut self.edges[edge];
         node.state = State::Dead;
         node.hub = None;
         node.is_leased = false;
@@ -202,6 +215,7 @@ impl World {
         }
         let node = &mut self.edges[edge];
         node.state = State::Running;
+        node.calm_since = self.now;
         let (life, unread, name) = (node.life, std::mem::take(&mut node.unread), node.name.clone());
         self.history.pauses.push((edge, node.frozen_at, self.now));
         if self.now > node.frozen_at + FROZEN_FOR {
@@ -219,6 +233,8 @@ impl World {
         if !node.is_running() || node.is_stopping {
             return;
         }
+        self.must_end_after_goodbye(edge);
+        let node = &mut self.edges[edge];
         node.is_stopping = true;
         node.stop_by = now + 5 * SECOND;
         if let Some(hub) = &mut node.hub {
@@ -443,6 +459,8 @@ impl World {
             ToEdge::Welcome { epoch, .. } => *epoch,
             ToEdge::Ended { next } => {
                 self.count("ended");
+                let node = &mut self.edges[edge];
+                node.renewed.extend(node.ids.last().cloned());
                 *next
             }
             ToEdge::Elsewhere { elsewhere, .. } => {

@@ -59,8 +59,12 @@ const OF_NODES: [Fault; 9] = [
         let edge = world.any_edge();
         let way = world.chance.index(2);
         world.edges[edge].is_stalled[way] = true;
+        world.edges[edge].links_calm_since = world.now;
         let pause = world.chance.between(100, 4_000) * MILLISECOND;
-        world.after(pause, move |world| world.edges[edge].is_stalled[way] = false);
+        world.after(pause, move |world| {
+            world.edges[edge].is_stalled[way] = false;
+            world.edges[edge].links_calm_since = world.now;
+        });
     }),
     ("fault: namesake", |world| {
         // A second process of the name and certificate of one that runs.
@@ -178,6 +182,7 @@ impl World {
     fn redis_forgets(&mut self) {
         let before = self.redis.leases.clone();
         self.redis.flush();
+        self.redis.emptied_at = Some(self.now);
         self.note_leases(&before);
     }
 

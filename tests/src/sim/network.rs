@@ -348,11 +348,13 @@ impl World {
 
     pub(crate) fn cut(&mut self, edge: usize, ways: [bool; 2]) {
         self.edges[edge].cut = ways;
+        self.edges[edge].links_calm_since = self.now;
     }
 
     /// What was held is sent again, the sooner the less often it was tried in vain.
     pub(crate) fn heal(&mut self, edge: usize) {
         self.edges[edge].cut = [false; 2];
+        self.edges[edge].links_calm_since = self.now;
         for link in 0..self.links.len() {
             if self.links[link].edge != edge {
                 continue;

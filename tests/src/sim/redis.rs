@@ -30,6 +30,7 @@ pub(crate) struct Redis {
     pub(crate) mood: Mood,
     /// One way, at most.
     pub(crate) delay_max: Micros,
+    pub(crate) emptied_at: Option<Micros>,
     /// Steps that came while it hung, in order.
     unread: Vec<Step>,
 }
@@ -105,6 +106,8 @@ pub(crate) struct Breaker {
 pub(crate) struct Client {
     pub(crate) breakers: [Breaker; 2],
     next_call: u64,
+    /// When a call failed last.
+    pub(crate) failed_at: Option<Micros>,
     /// What a relay wants done one after the other.
     orders: VecDeque<Job>,
     is_busy: bool,
@@ -440,6 +443,9 @@ impl World {
         let leases = self.redis.leases.clone();
         let next = step.job.step(&mut self.redis, step.number);
         self.note_leases(&leases);
+        if let Job::End { edge, has_ended: true, .. } = &step.job {
+            self.lease_was_ended(step.asker, edge);
+        }
         let delay = self.redis_delay();
         let Step { asker, class, connection, call, number, job } = step;
         self.after(delay, move |world| {
@@ -522,6 +528,7 @@ impl World {
     fn answer(&mut self, asker: Asker, job: &Job, error: Option<StoreError>) {
         if let Some(error) = error {
             self.count(if error == StoreError::Away { "store away" } else { "store unanswered" });
+            self.client(asker).failed_at = Some(self.now);
         }
         match asker {
             Asker::Edge(edge) => self.edge_store_answers(edge, job.clone(), error),

@@ -26,6 +26,8 @@ pub(crate) struct RelayNode {
     router: Option<Router>,
     inbox: VecDeque<Input>,
     frozen_at: Micros,
+    /// Since when it runs without having stood still.
+    pub(crate) calm_since: Micros,
     /// What came while it stood still, and from which edge.
     unread: Vec<(usize, Published)>,
     next_tick: Micros,
@@ -49,6 +51,7 @@ impl RelayNode {
             router: None,
             inbox: VecDeque::new(),
             frozen_at: 0,
+            calm_since: 0,
             unread: Vec::new(),
             next_tick: 0,
             next_wake: None,
@@ -83,6 +86,7 @@ impl World {
             state: State::Running,
             router: Some(Router::new(hash_seed, instant, unix)),
             next_tick: self.now,
+            calm_since: self.now,
             skew: node.skew,
             ..RelayNode::new()
         };
@@ -134,6 +138,7 @@ impl World {
         }
         let node = &mut self.relays[relay];
         node.state = State::Running;
+        node.calm_since = self.now;
         let unread = std::mem::take(&mut node.unread);
         if self.now > node.frozen_at + FROZEN_FOR {
             self.history.old_at_relay(unread);
