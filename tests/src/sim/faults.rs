@@ -115,6 +115,8 @@ impl World {
         for _ in 0..count {
             let when = self.chance.between(3 * SECOND, FAULTS_UNTIL - SECOND);
             let (name, strike) = if only_redis || self.chance.one_in(3) {
+                let ill = &mut self.history.redis_ill_from;
+                *ill = Some(ill.map_or(when, |from| from.min(when)));
                 OF_REDIS[self.chance.index(OF_REDIS.len())]
             } else {
                 self.history.faults.push((when, FAULTS_UNTIL + AFTERMATH));
