@@ -482,11 +482,14 @@ impl World {
 
     pub(crate) fn edge_store_answers(&mut self, edge: usize, job: Job, error: Option<StoreError>) {
         let event = match job {
-            Job::WriteRoutes { edge, writes, is_open } => {
+            Job::WriteRoutes { edge: id, writes, is_open } => {
+                if error.is_some() {
+                    self.history.unwritten.push((edge, self.now));
+                }
                 if error.is_none() && !is_open {
                     self.count("fenced");
                 }
-                Event::RoutesWritten { edge, writes, result: error.map_or(Ok(is_open), Err) }
+                Event::RoutesWritten { edge: id, writes, result: error.map_or(Ok(is_open), Err) }
             }
             Job::ReadIndex { edge, page, .. } => Event::IndexRead { edge, page: error.map_or(Ok(page), Err) },
             Job::LookUp { ticket, holders, .. } => {
