@@ -4,7 +4,7 @@
 //! |---|---|
 //! | row 1 | whoever stopped in order has neither lease nor routes soon after |
 //! | row 2 | whoever died has none 3.3 s after it was last heard, and what that takes |
-//! | row 9 | nobody is reaped by a relay that could hear him |
+//! | row 9 | no edge that runs and is reached is reaped by its own relay, whatever that went through |
 //!
 //! All this is asked only where nothing else went wrong meanwhile: the other faults have rules of their own.
 
@@ -93,8 +93,7 @@ impl World {
         let Some(edge) = (0..self.edges.len()).find(is_it) else { return };
         let node = &self.edges[edge];
         let (since, life, id) = (self.now, node.life, id.clone());
-        let is_own = node.relay == reaper;
-        if !self.is_edge_calm(edge, since, LIVES) || !is_own {
+        if node.relay != reaper || !self.is_edge_calm(edge, since, LIVES) {
             return;
         }
         self.after(TOLD_MAX, move |world| {
