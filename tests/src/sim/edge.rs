@@ -56,6 +56,9 @@ pub(crate) struct EdgeNode {
     pub(crate) calm_since: Micros,
     /// Since when nothing was wrong with its links, if nothing is.
     pub(crate) links_calm_since: Micros,
+    /// What its relay calls it, as of the last word that came by its link. Not always the last of `ids`: a freeze may have
+    /// kept one from being read.
+    pub(crate) called: Option<EdgeId>,
     /// Leases of this process that ended while it kept its link: it was told the next one.
     pub(crate) renewed: BTreeSet<EdgeId>,
     stop_by: Micros,
@@ -107,6 +110,7 @@ impl EdgeNode {
             frozen_at: 0,
             calm_since: 0,
             links_calm_since: 0,
+            called: None,
             renewed: BTreeSet::new(),
             stop_by: 0,
             skew: 0,
@@ -460,7 +464,7 @@ impl World {
             ToEdge::Ended { next } => {
                 self.count("ended");
                 let node = &mut self.edges[edge];
-                node.renewed.extend(node.ids.last().cloned());
+                node.renewed.extend(node.called.clone());
                 *next
             }
             ToEdge::Elsewhere { elsewhere, .. } => {
@@ -473,8 +477,10 @@ impl World {
         let name = self.edges[edge].name.clone();
         self.trace(|| format!("{name} is told epoch {epoch} ({frame:?})"));
         self.history.given(&name, epoch);
-        self.edges[edge].ids.insert(EdgeId { name, epoch });
-        self.edges[edge].failures = 0;
+        let (id, node) = (EdgeId { name, epoch }, &mut self.edges[edge]);
+        node.called = Some(id.clone());
+        node.ids.insert(id);
+        node.failures = 0;
         self.note_lease_holders();
     }
 

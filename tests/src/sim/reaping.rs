@@ -8,8 +8,6 @@
 //!
 //! All this is asked only where nothing else went wrong meanwhile: the other faults have rules of their own.
 
-use std::collections::BTreeSet;
-
 use proto::id::EdgeId;
 
 use super::edge::{EdgeNode, State};
@@ -60,18 +58,14 @@ impl World {
         if !is_linked || !self.is_edge_calm(edge, since, CALM) {
             return;
         }
-        let ids = node.ids.clone();
-        let later = ids.clone();
+        let Some(id) = node.called.clone() else { return };
+        let later = id.clone();
         self.after(within, move |world| {
-            let leases = &world.redis.leases;
-            let left = ids.iter().find(|id| leases.contains_key(*id)).cloned();
+            let left = Some(id).filter(|id| world.redis.leases.contains_key(id));
             world.must_be_none(row, edge, since, left, "lease");
         });
         self.after(within + ROUTES_MAX, move |world| {
-            let has_route = |id: &&EdgeId| {
-                world.redis.routes.values().any(|edges: &BTreeSet<EdgeId>| edges.contains(*id))
-            };
-            let left = later.iter().find(has_route).cloned();
+            let left = Some(later).filter(|id| world.redis.routes.values().any(|edges| edges.contains(id)));
             world.must_be_none(row, edge, since, left, "route");
         });
     }
@@ -89,7 +83,7 @@ impl World {
     /// A relay has ended a lease.
     pub(crate) fn lease_was_ended(&mut self, asker: Asker, id: &EdgeId) {
         let Asker::Relay(reaper) = asker else { return };
-        let is_it = |edge: &usize| self.edges[*edge].ids.last() == Some(id);
+        let is_it = |edge: &usize| self.edges[*edge].called.as_ref() == Some(id);
         let Some(edge) = (0..self.edges.len()).find(is_it) else { return };
         let node = &self.edges[edge];
         let (since, life, id) = (self.now, node.life, id.clone());
