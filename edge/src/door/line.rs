@@ -6,12 +6,11 @@ use std::time::Duration;
 use bytes::Bytes;
 use node::outbox::{Drain, Taken};
 use proto::client::code::Disconnect;
-use proto::client::line::{self, Line};
+use proto::client::line::{self, Line, LineTooLong, Lines};
 use proto::client::{Command, Request};
 use proto::id::UserId;
-use proto::limits::CLIENT_FRAME_BYTES_MAX;
 use socket2::{SockRef, TcpKeepalive};
-use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::time::timeout;
@@ -32,6 +31,9 @@ const PROBE_EVERY: Duration = Duration::from_secs(5);
 
 /// So many probes without an answer end the connection.
 const PROBES: u32 = 3;
+
+/// Bytes that one read takes: a person's lines are short, and there are many idle persons.
+const CHUNK_BYTES: usize = 1024;
 
 /// Bytes that one write takes out of the outbox.
 const BATCH_BYTES: usize = 16 << 10;
@@ -89,42 +91,63 @@ struct Listener {
     last_id: u32,
 }
 
+/// What a line leaves to do.
+enum Next {
+    /// Read another.
+    Line,
+    /// Hang up.
+    End,
+}
+
 impl Listener {
-    async fn read_loop(mut self, reader: OwnedReadHalf) -> Disconnect {
-        let mut reader = BufReader::with_capacity(1024, reader);
-        let mut line = Vec::new();
+    async fn read_loop(mut self, mut reader: OwnedReadHalf) -> Disconnect {
+        let mut lines = Lines::default();
+        let mut chunk = vec![0; CHUNK_BYTES];
         loop {
-            line.clear();
-            let limit = CLIENT_FRAME_BYTES_MAX as u64 + 1;
-            match (&mut reader).take(limit).read_until(b'\n', &mut line).await {
-                Ok(0) => {
-                    // A script that pipes its lines in closes its half at once, and still wants the answers.
-                    tokio::time::sleep(ANSWERS_MAX_WAIT).await;
-                    return Disconnect::Closed;
+            loop {
+                match lines.next_line() {
+                    Ok(Some(line)) => match self.line(&line).await {
+                        Next::Line => {}
+                        Next::End => return Disconnect::Closed,
+                    },
+                    Ok(None) => break,
+                    Err(LineTooLong) => return Disconnect::TooLarge,
                 }
+            }
+            match reader.read(&mut chunk).await {
+                Ok(0) => break,
+                Ok(n) => lines.push(&chunk[..n]),
                 Err(_) => return Disconnect::Closed,
-                Ok(_) => {}
             }
-            if line.len() > CLIENT_FRAME_BYTES_MAX {
-                return Disconnect::TooLarge;
-            }
-            let request = match line::parse(&line) {
-                Line::Blank => continue,
-                Line::Quit => {
-                    self.answer(Bytes::from_static(b"ok bye\n")).await;
-                    return Disconnect::Closed;
-                }
-                Line::Request(request) => request,
-                Line::Login(who) => Request::Connect { token: Some(self.token(who)) },
-                Line::Invalid(why) => {
-                    self.answer(line::invalid(why)).await;
-                    continue;
-                }
-            };
-            self.last_id = self.last_id.wrapping_add(1).max(1);
-            let command = Command { id: self.last_id, request };
-            self.guest.tell(Event::Command { client: self.guest.client, command }).await;
         }
+        if let Some(line) = lines.last()
+            && let Next::End = self.line(&line).await
+        {
+            return Disconnect::Closed;
+        }
+        // A script that pipes its lines in closes its half at once, and still wants the answers.
+        tokio::time::sleep(ANSWERS_MAX_WAIT).await;
+        Disconnect::Closed
+    }
+
+    async fn line(&mut self, line: &[u8]) -> Next {
+        let request = match line::parse(line) {
+            Line::Blank => return Next::Line,
+            Line::Quit => {
+                self.answer(Bytes::from_static(b"ok bye\n")).await;
+                return Next::End;
+            }
+            Line::Request(request) => request,
+            Line::Login(who) => Request::Connect { token: Some(self.token(who)) },
+            Line::Invalid(why) => {
+                self.answer(line::invalid(why)).await;
+                return Next::Line;
+            }
+        };
+        self.last_id = self.last_id.wrapping_add(1).max(1);
+        let command = Command { id: self.last_id, request };
+        self.guest.tell(Event::Command { client: self.guest.client, command }).await;
+        Next::Line
     }
 
     async fn answer(&self, frame: Bytes) {

@@ -1,10 +1,10 @@
 //! The line protocol: the client protocol for a person at a terminal (`nc`, `telnet`).
 //!
-//! One command a line, in UTF-8; answers begin with `ok`, `err CODE TEXT`, `msg FROM TEXT` or `pub CHANNEL FROM TEXT`.
+//! [`Lines`] cuts what is typed into lines, [`parse`] reads one. One command a line, in UTF-8; answers begin with `ok`, `err CODE TEXT`, `msg FROM TEXT` or `pub CHANNEL FROM TEXT`.
 //! Text is a JSON string on every other door, and any other JSON value is shown as it is. Nothing that somebody else
 //! wrote reaches a terminal with control characters in it.
 
-use bytes::Bytes;
+use bytes::{Buf as _, Bytes, BytesMut};
 
 use super::code::{Disconnect, ErrorCode};
 use super::{DirectMessage, Publication, Reply, Request, Subscribe, json};
@@ -24,6 +24,52 @@ pub enum Line {
     Invalid(&'static str),
     /// An empty line, which is not answered.
     Blank,
+}
+
+/// Cuts what a terminal sends into lines.
+///
+/// Holds one incomplete line and what followed the last one taken.
+#[derive(Debug, Default)]
+pub struct Lines {
+    partial: BytesMut,
+    /// So many bytes of `partial` are known to hold no line break; who sends byte by byte is not searched anew for each.
+    searched: usize,
+}
+
+/// A line that is longer than any other door would let in. Nothing that follows it can be read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("a line has at most {CLIENT_FRAME_BYTES_MAX} bytes, its line break included")]
+pub struct LineTooLong;
+
+impl Lines {
+    /// Takes the next bytes; everything before must have been taken with [`Self::next_line`].
+    pub fn push(&mut self, chunk: &[u8]) {
+        self.partial.extend_from_slice(chunk);
+    }
+
+    /// The next line without its line break; `None` when more bytes are needed.
+    ///
+    /// # Errors
+    /// The connection must end.
+    pub fn next_line(&mut self) -> Result<Option<Bytes>, LineTooLong> {
+        let fresh = &self.partial[self.searched..];
+        let Some(newline) = fresh.iter().position(|&byte| byte == b'\n').map(|at| self.searched + at) else {
+            self.searched = self.partial.len();
+            return if self.searched > CLIENT_FRAME_BYTES_MAX { Err(LineTooLong) } else { Ok(None) };
+        };
+        if newline >= CLIENT_FRAME_BYTES_MAX {
+            return Err(LineTooLong);
+        }
+        let line = self.partial.split_to(newline).freeze();
+        self.partial.advance(1);
+        self.searched = 0;
+        Ok(Some(line))
+    }
+
+    /// What came after the last line break, when nothing more comes; `None` if nothing did.
+    pub fn last(self) -> Option<Bytes> {
+        (!self.partial.is_empty()).then(|| self.partial.freeze())
+    }
 }
 
 /// What to type, for whoever typed something else.
@@ -174,6 +220,34 @@ mod tests {
         assert_eq!(parse(b"quit"), Line::Quit);
         assert_eq!(parse(b"  "), Line::Blank);
         assert!(matches!(parse(b"join news"), Line::Request(Request::Subscribe(_))));
+    }
+
+    #[test]
+    fn a_line_at_the_limit_passes_and_one_above_it_ends_the_connection() {
+        let mut lines = Lines::default();
+        let mut typed = vec![b'x'; CLIENT_FRAME_BYTES_MAX];
+        *typed.last_mut().expect("not empty") = b'\n';
+        lines.push(&typed);
+        assert_eq!(
+            lines.next_line().map(|line| line.map(|line| line.len())),
+            Ok(Some(CLIENT_FRAME_BYTES_MAX - 1))
+        );
+        lines.push(&typed[..CLIENT_FRAME_BYTES_MAX - 1]);
+        assert_eq!(lines.next_line(), Ok(None));
+        lines.push(b"x");
+        assert_eq!(lines.next_line(), Ok(None), "the line break may not come, and then it fits");
+        lines.push(b"\n");
+        assert_eq!(lines.next_line(), Err(LineTooLong));
+    }
+
+    #[test]
+    fn what_follows_the_last_line_break_is_a_line_when_nothing_more_comes() {
+        let mut lines = Lines::default();
+        lines.push(b"one\ntwo");
+        assert_eq!(lines.next_line(), Ok(Some(Bytes::from_static(b"one"))));
+        assert_eq!(lines.next_line(), Ok(None));
+        assert_eq!(lines.last().as_deref(), Some(&b"two"[..]));
+        assert_eq!(Lines::default().last(), None);
     }
 
     #[test]
