@@ -164,9 +164,14 @@ pub fn publication(channel: &str, publication: Publication<'_>) -> Bytes {
     out.into()
 }
 
-/// Names may have spaces, which would end the word: they are shown, or a name could pass for another and a text.
+/// Names may have spaces, which would end the word: they are shown, or a name could pass for another and a text. Control
+/// characters they cannot have, but what comes over a link says so only by its edge's word.
 fn push_word(out: &mut String, name: &str) {
-    out.extend(name.chars().map(|c| if c.is_whitespace() { '\u{2423}' } else { c }));
+    out.extend(name.chars().map(|c| match c {
+        c if c.is_whitespace() => '\u{2423}',
+        c if c.is_control() => '\u{fffd}',
+        c => c,
+    }));
 }
 
 /// Line breaks and tabs become spaces; other control characters, which could drive a terminal, U+FFFD.
@@ -292,5 +297,8 @@ mod tests {
         };
         assert_eq!(show("#alice", br#""two\nlines \u001b[31mred""#), "msg bob two lines \u{fffd}[31mred\n");
         assert_eq!(show("news", br#"{"a": 1}"#), "pub news bob {\"a\": 1}\n");
+        let info = br#"{"user":"\u001b[2Jbob"}"#;
+        let shown = publication("a\u{7}b", Publication { data: b"1", info });
+        assert_eq!(shown, "pub a\u{fffd}b \u{fffd}[2Jbob 1\n");
     }
 }
