@@ -10,6 +10,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use proto::id::{Channel, UserId};
 use ring::hmac;
 use serde::Deserialize;
+use serde::de::DeserializeOwned;
 use serde_json::value::RawValue;
 
 /// Seconds by which the clocks of whoever signs and of this edge may differ.
@@ -70,12 +71,12 @@ impl Verifier {
         let key = self.key.as_ref()?;
         let (signed, signature) = token.rsplit_once('.')?;
         let (header, claims) = signed.split_once('.')?;
-        let header: Header = serde_json::from_slice(&decode(header)?).ok()?;
+        let header: Header = object(&decode(header)?)?;
         if header.alg != "HS256" || header.crit.is_some() {
             return None;
         }
         hmac::verify(key, signed.as_bytes(), &decode(signature)?).ok()?;
-        serde_json::from_slice(&decode(claims)?).ok()
+        object(&decode(claims)?)
     }
 }
 
@@ -100,6 +101,12 @@ fn key(secret: &str) -> hmac::Key {
 
 fn decode(part: &str) -> Option<Vec<u8>> {
     URL_SAFE_NO_PAD.decode(part).ok()
+}
+
+/// serde takes an array for a struct, field by field; header and claims are objects (RFC 7519, section 7.2).
+fn object<T: DeserializeOwned>(json: &[u8]) -> Option<T> {
+    let is_object = json.trim_ascii_start().first() == Some(&b'{');
+    serde_json::from_slice(json).ok().filter(|_| is_object)
 }
 
 #[derive(Deserialize)]
@@ -210,6 +217,7 @@ mod tests {
             r#"{"alg":"HS256","crit":["exp"]}"#,
             "{}",
             "[]",
+            r#"["HS256",null]"#,
         ] {
             assert_eq!(verify(header, r#"{"sub":"a"}"#), Err(TokenError::Invalid), "{header}");
         }
@@ -225,6 +233,7 @@ mod tests {
             r#"{"sub":"a#b"}"#,
             r#"{"sub":"a","channel":"c"}"#,
             r#"{"sub":"a","exp":"soon"}"#,
+            r#"["a",null,null,null,null,null]"#,
             "nonsense",
         ] {
             assert_eq!(verify_claims(claims), Err(TokenError::Invalid), "{claims}");
