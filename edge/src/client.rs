@@ -64,7 +64,7 @@ pub(crate) async fn serve(stream: WebSocketStream<TcpStream>, guest: Guest, mut 
         }
     };
     if is_broken && let Ok(stream) = reader.reunite(writer) {
-        linger(stream).await;
+        Box::pin(linger(stream)).await;
     }
 }
 
@@ -148,7 +148,7 @@ async fn linger(stream: WebSocketStream<TcpStream>) {
     let _ = timeout(CLOSING_MAX, async {
         stream.shutdown().await?;
         let mut rest = stream.take(LINGER_BYTES_MAX);
-        let mut scratch = [0; 1024];
+        let mut scratch = vec![0; 1024];
         while rest.read(&mut scratch).await? > 0 {}
         std::io::Result::Ok(())
     })

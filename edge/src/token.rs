@@ -103,10 +103,12 @@ fn decode(part: &str) -> Option<Vec<u8>> {
     URL_SAFE_NO_PAD.decode(part).ok()
 }
 
-/// serde takes an array for a struct, field by field; header and claims are objects (RFC 7519, section 7.2).
+/// serde takes an array for a struct, field by field, and any bytes in a field that it passes over; header and claims are
+/// objects in UTF-8 (RFC 7519, section 7.2).
 fn object<T: DeserializeOwned>(json: &[u8]) -> Option<T> {
-    let is_object = json.trim_ascii_start().first() == Some(&b'{');
-    serde_json::from_slice(json).ok().filter(|_| is_object)
+    let json = std::str::from_utf8(json).ok()?;
+    let is_object = json.trim_ascii_start().starts_with('{');
+    serde_json::from_str(json).ok().filter(|_| is_object)
 }
 
 #[derive(Deserialize)]

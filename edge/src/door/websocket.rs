@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use hyper::upgrade::{OnUpgrade, Parts};
+use hyper::upgrade::{OnUpgrade, Parts, Upgraded};
 use hyper_util::rt::TokioIo;
 use proto::limits::CLIENT_FRAME_BYTES_MAX;
 use tokio::net::TcpStream;
@@ -29,6 +29,15 @@ pub(crate) async fn serve(hall: Hall, place: Place, upgrade: OnUpgrade) {
         Ok(upgraded) => upgraded,
         Err(error) => return tracing::debug!("a client went during its upgrade: {error}"),
     };
+    // What happens once must not make room in the future of every client for as long as that lives.
+    let stream = Box::pin(take_over(upgraded)).await;
+    let (guest, drain) = Box::pin(hall.open(Encoding::Json, true, CONNECT_MAX_WAIT)).await;
+    client::serve(stream, guest, drain).await;
+    drop(place);
+}
+
+/// Leaves nothing of HTTP behind: what was read too far lies in the buffer that had the headers, and is copied out of it.
+async fn take_over(upgraded: Upgraded) -> WebSocketStream<TcpStream> {
     let Parts { io, read_buf, .. } =
         upgraded.downcast::<TokioIo<TcpStream>>().expect("every connection is accepted as TCP");
     let config = WebSocketConfig::default()
@@ -37,10 +46,5 @@ pub(crate) async fn serve(hall: Hall, place: Place, upgrade: OnUpgrade) {
         .max_write_buffer_size(WRITE_BUFFER_BYTES_MAX)
         .max_message_size(Some(CLIENT_FRAME_BYTES_MAX))
         .max_frame_size(Some(CLIENT_FRAME_BYTES_MAX));
-    let stream =
-        WebSocketStream::from_partially_read(io.into_inner(), read_buf.to_vec(), Role::Server, Some(config))
-            .await;
-    let (guest, drain) = hall.open(Encoding::Json, true, CONNECT_MAX_WAIT).await;
-    client::serve(stream, guest, drain).await;
-    drop(place);
+    WebSocketStream::from_partially_read(io.into_inner(), read_buf.to_vec(), Role::Server, Some(config)).await
 }
