@@ -1,8 +1,9 @@
-//! TLS for the links: a private CA, its leaves, and who may be whom.
+//! TLS for the links and for the public doors: a private CA, its leaves, who may be whom; and what browsers are shown.
 //!
 //! [`mint`] makes the CA and its leaves, in memory; [`dir`](mod@dir) keeps them in a directory; [`link`] turns three PEM
-//! files into what an edge or a relay brings to a handshake. The binary `certs` calls the first two, `edge` and
-//! `relay` the last, `causeway dev` mints and links without any file.
+//! files into what an edge or a relay brings to a handshake, [`public`] two into what an edge shows to browsers;
+//! [`source`] is how both are replaced while their node runs. The binary `certs` calls the first two, `edge` and `relay`
+//! the others, `causeway dev` mints without any file.
 //!
 //! What must stay true: whoever holds a leaf of the CA is the node that the leaf's first DNS name says, in the roles
 //! that its extended key usage says; nothing else decides. No key is ever printed, logged or part of an error.
@@ -11,6 +12,8 @@ pub mod dir;
 pub mod link;
 pub mod mint;
 mod pem;
+pub mod public;
+pub mod source;
 
 use std::fmt;
 

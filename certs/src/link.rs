@@ -8,7 +8,7 @@
 //! [`Identity::derive`] makes of it.
 
 use std::fmt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -23,8 +23,10 @@ use rustls::{CertificateError, ClientConfig, RootCertStore, ServerConfig, versio
 use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
 
 pub use self::verify::{PeerNameError, peer_name};
-use crate::Role;
+use crate::mint::{Authority, LEAF_VALIDITY, MintError};
 use crate::pem::{self, Fault};
+use crate::source::{Look, Seen, Source};
+use crate::{Role, Roles};
 
 mod verify;
 
@@ -37,6 +39,7 @@ mod verify;
 pub struct Identity {
     name: NodeName,
     role: Role,
+    not_before: SystemTime,
     not_after: SystemTime,
     roots: Arc<RootCertStore>,
     certified_key: Arc<CertifiedKey>,
@@ -157,13 +160,23 @@ impl Identity {
     /// # Errors
     /// The operator must give other files: see [`IdentityError`].
     pub fn load(ca: &Path, cert: &Path, key: &Path, role: Role) -> Result<Self, IdentityError> {
+        let texts = [ca, cert, key].map(pem::read);
+        Self::of_files([ca, cert, key], texts, role, SystemTime::now())
+    }
+
+    fn of_files(
+        [ca, cert, key]: [&Path; 3],
+        [ca_pem, cert_pem, key_pem]: [Result<String, Fault>; 3],
+        role: Role,
+        now: SystemTime,
+    ) -> Result<Self, IdentityError> {
         let label = |path: &Path| path.display().to_string();
-        let ca_pem = pem::read(ca).map_err(|fault| IdentityError::Ca { file: label(ca), fault })?;
-        let cert_pem = pem::read(cert).map_err(|fault| IdentityError::Cert { file: label(cert), fault })?;
-        let key_pem = pem::read(key).map_err(|fault| IdentityError::Key { file: label(key), fault })?;
+        let ca_pem = ca_pem.map_err(|fault| IdentityError::Ca { file: label(ca), fault })?;
+        let cert_pem = cert_pem.map_err(|fault| IdentityError::Cert { file: label(cert), fault })?;
+        let key_pem = key_pem.map_err(|fault| IdentityError::Key { file: label(key), fault })?;
         let papers =
             Papers { ca: (label(ca), &ca_pem), cert: (label(cert), &cert_pem), key: (label(key), &key_pem) };
-        Self::examine(papers, role, SystemTime::now())
+        Self::examine(papers, role, now)
     }
 
     /// As [`Identity::load`], of texts.
@@ -171,12 +184,22 @@ impl Identity {
     /// # Errors
     /// Whoever minted them must mint others: see [`IdentityError`].
     pub fn from_pem(ca_pem: &str, cert_pem: &str, key_pem: &str, role: Role) -> Result<Self, IdentityError> {
+        Self::of_texts(ca_pem, cert_pem, key_pem, role, SystemTime::now())
+    }
+
+    fn of_texts(
+        ca_pem: &str,
+        cert_pem: &str,
+        key_pem: &str,
+        role: Role,
+        now: SystemTime,
+    ) -> Result<Self, IdentityError> {
         let papers = Papers {
             ca: ("the CA's certificate".to_owned(), ca_pem),
             cert: ("the node's certificate".to_owned(), cert_pem),
             key: ("the node's key".to_owned(), key_pem),
         };
-        Self::examine(papers, role, SystemTime::now())
+        Self::examine(papers, role, now)
     }
 
     fn examine(papers: Papers<'_>, role: Role, now: SystemTime) -> Result<Self, IdentityError> {
@@ -186,7 +209,7 @@ impl Identity {
         let roots = roots(ca_pem).map_err(|fault| IdentityError::Ca { file: ca.clone(), fault })?;
         let in_cert = |fault| IdentityError::Cert { file: cert.clone(), fault };
         let chain = pem::certificates(cert_pem).map_err(in_cert)?;
-        let leaf_end = pem::x509(&chain[0]).map_err(in_cert)?.validity().not_after.timestamp();
+        let validity = pem::x509(&chain[0]).map_err(in_cert)?.validity().clone();
         let in_key = |fault| IdentityError::Key { file: key.clone(), fault };
         let key_der = pem::private_key(key_pem).map_err(in_key)?;
 
@@ -199,8 +222,10 @@ impl Identity {
         }
 
         let name = own_name(&certified_key.cert[0], &cert)?;
-        let not_after = UNIX_EPOCH + Duration::from_secs(leaf_end.try_into().unwrap_or(0));
-        let identity = Self { name, role, not_after, roots, certified_key, secret, provider };
+        let time = |at: i64| UNIX_EPOCH + Duration::from_secs(at.try_into().unwrap_or(0));
+        let not_before = time(validity.not_before.timestamp());
+        let not_after = time(validity.not_after.timestamp());
+        let identity = Self { name, role, not_before, not_after, roots, certified_key, secret, provider };
         identity.verify_own(now).map_err(|error| refusal(error, cert, ca, role))?;
         Ok(identity)
     }
@@ -222,6 +247,11 @@ impl Identity {
     /// The node's name, by its leaf.
     pub fn name(&self) -> &NodeName {
         &self.name
+    }
+
+    /// From when on the leaf is valid.
+    pub fn not_before(&self) -> SystemTime {
+        self.not_before
     }
 
     /// When the leaf expires. Nobody accepts it in a new handshake from then on; links that are up stay.
@@ -288,6 +318,119 @@ impl fmt::Debug for Identity {
             .field("role", &self.role)
             .field("not_after", &self.not_after)
             .finish_non_exhaustive()
+    }
+}
+
+/// Where a node's identity comes from, again and again.
+#[derive(Debug, Clone)]
+pub enum Identities {
+    /// Three files, as an operator gives them.
+    Files(IdentityFiles),
+    /// Leaves of a CA in memory.
+    Minted(Mint),
+}
+
+/// Why there is no other identity. The operator must act: each message says how.
+#[derive(Debug, thiserror::Error)]
+pub enum RenewalError {
+    /// The files cannot be used.
+    #[error(transparent)]
+    Identity(#[from] IdentityError),
+    /// They are somebody else's. A node's name does not change while it runs.
+    #[error(
+        "{cert}: of the node {found}, and this one is {name}; issue one for it: `certs issue DIR --name {name}`"
+    )]
+    OtherNode {
+        /// Which leaf.
+        cert: String,
+        /// Whose it is.
+        found: NodeName,
+        /// Who this is.
+        name: NodeName,
+    },
+    /// None could be made.
+    #[error(transparent)]
+    Mint(#[from] MintError),
+}
+
+/// A node's three files.
+#[derive(Debug, Clone)]
+pub struct IdentityFiles {
+    ca: PathBuf,
+    cert: PathBuf,
+    key: PathBuf,
+    role: Role,
+    name: NodeName,
+    seen: Seen,
+}
+
+/// A node's leaves, each made when the one before has a third of its life left.
+#[derive(Debug, Clone)]
+pub struct Mint {
+    authority: Arc<Authority>,
+    role: Role,
+    name: NodeName,
+    renew_at: Option<SystemTime>,
+}
+
+impl Identities {
+    /// The files `ca` (one or more roots), `cert` and `key` of the node `name`.
+    pub fn files([ca, cert, key]: [PathBuf; 3], role: Role, name: NodeName) -> Self {
+        Self::Files(IdentityFiles { ca, cert, key, role, name, seen: Seen::default() })
+    }
+
+    /// Leaves that `authority` makes for the node `name`.
+    pub fn minted(authority: Arc<Authority>, role: Role, name: NodeName) -> Self {
+        Self::Minted(Mint { authority, role, name, renew_at: None })
+    }
+}
+
+impl Source for Identities {
+    type Loaded = Identity;
+    type Error = RenewalError;
+
+    fn look(&mut self, now: SystemTime) -> Look<Identity, RenewalError> {
+        match self {
+            Self::Files(files) => files.look(now),
+            Self::Minted(mint) => mint.look(now),
+        }
+    }
+}
+
+impl IdentityFiles {
+    fn look(&mut self, now: SystemTime) -> Look<Identity, RenewalError> {
+        let Self { ca, cert, key, role, name, seen } = self;
+        seen.look([ca, cert, key], |texts| {
+            let identity = Identity::of_files([ca, cert, key], texts, *role, now)?;
+            if identity.name() == name {
+                return Ok(identity);
+            }
+            let (cert, found) = (cert.display().to_string(), identity.name().clone());
+            Err(RenewalError::OtherNode { cert, found, name: name.clone() })
+        })
+    }
+}
+
+impl Mint {
+    fn look(&mut self, now: SystemTime) -> Look<Identity, RenewalError> {
+        if self.renew_at.is_some_and(|at| now < at) {
+            return Look::Same;
+        }
+        let made = self
+            .authority
+            .issue(&self.name, Roles::One(self.role), &[], now)
+            .map_err(RenewalError::from)
+            .and_then(|leaf| {
+                let ca_pem = self.authority.ca_pem();
+                Ok(Identity::of_texts(ca_pem, &leaf.cert_pem, &leaf.key_pem, self.role, now)?)
+            });
+        match made {
+            Ok(identity) => {
+                self.renew_at = Some(now + LEAF_VALIDITY * 2 / 3);
+                Look::New(identity)
+            }
+            Err(error) => Look::Refused(error),
+        }
     }
 }
 

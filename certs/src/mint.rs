@@ -7,7 +7,7 @@
 //! not look at the validity of a root.
 
 use std::fmt;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::str::FromStr;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -25,6 +25,10 @@ pub const CA_VALIDITY: Duration = Duration::from_secs(10 * 365 * DAY_SECONDS);
 
 /// A leaf lives for 30 days, so that a lost key is worth little and renewal is a habit.
 pub const LEAF_VALIDITY: Duration = Duration::from_secs(30 * DAY_SECONDS);
+
+/// A certificate that browsers trust by its hash alone lives for at most 14 days, as they demand; this one from an hour
+/// before it was made.
+pub const SELF_SIGNED_VALIDITY: Duration = Duration::from_secs(14 * DAY_SECONDS);
 
 /// Everything is valid an hour before it was made: clocks of other machines may lag.
 pub const BACKDATING: Duration = Duration::from_secs(3600);
@@ -153,6 +157,45 @@ impl fmt::Debug for Leaf {
             .field("name", &self.name)
             .field("not_after", &self.not_after)
             .finish_non_exhaustive()
+    }
+}
+
+/// A certificate for this machine alone, signed by itself, and its key: what browsers take by its hash.
+#[derive(Clone)]
+pub struct SelfSigned {
+    /// The certificate, as PEM.
+    pub cert_pem: String,
+    /// The private key, as PEM (PKCS#8). A secret.
+    pub key_pem: String,
+}
+
+impl SelfSigned {
+    /// Makes one for `localhost`, 127.0.0.1 and ::1 with a new ECDSA key (P-256). It is valid for
+    /// [`SELF_SIGNED_VALIDITY`], counted from an hour before `now`.
+    ///
+    /// # Errors
+    /// The machine is at fault: its clock, or its source of randomness.
+    pub fn localhost(now: SystemTime) -> Result<Self, MintError> {
+        let now = whole_seconds(now)?;
+        // Both ends of a validity belong to it, and 14 days and a second are refused.
+        let not_after = now - BACKDATING + SELF_SIGNED_VALIDITY - Duration::from_secs(1);
+        let mut params = params("localhost", now, not_after);
+        params.is_ca = IsCa::ExplicitNoCa;
+        params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
+        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
+        params.subject_alt_names = vec![
+            SanType::DnsName("localhost".try_into().expect("ASCII")),
+            SanType::IpAddress(Ipv4Addr::LOCALHOST.into()),
+            SanType::IpAddress(Ipv6Addr::LOCALHOST.into()),
+        ];
+        let key = KeyPair::generate_for(&rcgen::PKCS_ECDSA_P256_SHA256)?;
+        Ok(Self { cert_pem: params.self_signed(&key)?.pem(), key_pem: key.serialize_pem() })
+    }
+}
+
+impl fmt::Debug for SelfSigned {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SelfSigned").finish_non_exhaustive()
     }
 }
 

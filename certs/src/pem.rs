@@ -1,6 +1,6 @@
 //! Reading one PEM file, with everything that can be wrong about it.
 //!
-//! Called by [`dir`](mod@crate::dir) and [`link`](crate::link), which add the file's name and what to do about it.
+//! Called by [`dir`](mod@crate::dir), [`link`](crate::link) and [`public`](crate::public), which add the file's name and what to do about it.
 //! What must stay true: a [`Fault`] quotes nothing of the file, since the file may be a key.
 
 use std::fs::File;

@@ -8,6 +8,7 @@ use rustls::{AlertDescription, ClientConnection, ServerConnection};
 use super::*;
 use crate::Roles;
 use crate::mint::{Authority, LEAF_VALIDITY, Leaf};
+use crate::source::first;
 
 #[test]
 fn an_edge_and_a_relay_of_one_ca_meet_and_know_each_other() {
@@ -276,6 +277,51 @@ fn neither_debug_nor_errors_show_a_key() {
 
 const ALPN: &[u8] = b"link/1";
 const DAY: Duration = Duration::from_secs(86_400);
+
+#[test]
+fn renewed_files_are_another_identity_and_those_of_another_node_are_none() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let ca = authority();
+    let paths = ["ca.pem", "edge-1.pem", "edge-1.key"].map(|file| dir.path().join(file));
+    let write = |ca_pem: &str, leaf: &Leaf| {
+        for (path, text) in paths.iter().zip([ca_pem, &leaf.cert_pem, &leaf.key_pem]) {
+            fs::write(path, text).expect("written");
+        }
+    };
+    let name = NodeName::parse("edge-1").expect("a node name");
+    let mut identities = Identities::files(paths.clone(), Role::Edge, name);
+    let now = SystemTime::now();
+    let leaf = |ca: &Authority, name| issue(ca, name, Roles::One(Role::Edge), SystemTime::now());
+
+    write(ca.ca_pem(), &leaf(&ca, "edge-1"));
+    let old = first(&mut identities, now).expect("an identity");
+    assert!(matches!(identities.look(now), Look::Same));
+    write(ca.ca_pem(), &leaf(&ca, "edge-2"));
+    let Look::Refused(error) = identities.look(now) else { panic!("another node's") };
+    assert!(error.to_string().contains("of the node edge-2, and this one is edge-1"), "{error}");
+    // A new CA beside the old one, and a leaf of the new: relays that know the old CA only are not met any more.
+    let new_ca = authority();
+    write(&format!("{}{}", ca.ca_pem(), new_ca.ca_pem()), &leaf(&new_ca, "edge-1"));
+    let Look::New(new) = identities.look(now) else { panic!("a good one") };
+
+    let relay = |ca: &Authority| identity(ca, "relay-1", Role::Relay).server_config(ALPN);
+    assert!(handshake(old.client_config(ALPN), relay(&ca)).relay_sees.is_ok());
+    assert!(handshake(new.client_config(ALPN), relay(&ca)).relay_sees.is_err());
+    assert!(handshake(new.client_config(ALPN), relay(&new_ca)).relay_sees.is_ok());
+}
+
+#[test]
+fn a_minted_identity_is_renewed_when_a_third_of_its_life_is_left() {
+    let now = SystemTime::now();
+    let day = Duration::from_secs(86_400);
+    let name = NodeName::parse("edge-1").expect("a node name");
+    let mut identities = Identities::minted(Arc::new(authority()), Role::Edge, name);
+    let old = first(&mut identities, now).expect("minted");
+    assert!(matches!(identities.look(now + 19 * day), Look::Same));
+    let Look::New(new) = identities.look(now + 20 * day) else { panic!("a third of 30 days is left") };
+    assert_eq!(new.not_after().duration_since(old.not_after()).expect("later"), 20 * day);
+    assert!(matches!(identities.look(now + 20 * day), Look::Same));
+}
 
 fn authority() -> Authority {
     Authority::new(SystemTime::now()).expect("a CA")
