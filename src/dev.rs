@@ -5,12 +5,13 @@
 
 use std::ffi::OsString;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use anyhow::Context as _;
-use certs::link::Identity;
+use certs::Role;
+use certs::link::{Identities, Identity};
 use certs::mint::Authority;
-use certs::{Role, Roles};
 use clap::Parser;
 use edge::{Address, Edge, Origins};
 use node::admin::Readiness;
@@ -118,14 +119,16 @@ fn loopback(text: &str) -> Result<SocketAddr, String> {
 
 async fn cluster(settings: &Settings, mut stop: watch::Receiver<bool>) -> anyhow::Result<()> {
     let store = Store::memory();
-    let authority = Authority::new(SystemTime::now()).context("cannot mint certificates")?;
+    let authority = Arc::new(Authority::new(SystemTime::now()).context("cannot mint certificates")?);
+    let (identity, identities) = identity(&authority, "relay-1", Role::Relay)?;
     let relay = Relay::bind(relay::Config {
         name: NodeName::parse("relay-1")?,
         listen: settings.relay_listen,
         listen_flag: "--relay-listen".to_owned(),
         admin_listen: settings.relay_admin_listen,
         admin_listen_flag: "--relay-admin-listen".to_owned(),
-        identity: identity(&authority, "relay-1", Role::Relay)?,
+        identity,
+        identities: Some(identities),
         sweep_interval: relay::SWEEP_INTERVAL,
     })?;
     let link = relay.link_address()?;
@@ -174,17 +177,17 @@ fn early(name: &str, end: anyhow::Result<()>) -> anyhow::Result<()> {
 fn bind_edge(
     settings: &Settings,
     index: usize,
-    authority: &Authority,
+    authority: &Arc<Authority>,
     link: SocketAddr,
 ) -> anyhow::Result<Edge> {
     let name = format!("edge-{}", index + 1);
-    let identity = identity(authority, &name, Role::Edge)?;
+    let (identity, identities) = identity(authority, &name, Role::Edge)?;
     Ok(Edge::bind(edge::Config {
         name: NodeName::parse(&name)?,
         listen: Address::new(settings.listen[index], "--listen"),
         line_listen: Some(Address::new(settings.line_listen[index], "--line-listen")),
         admin_listen: Address::new(settings.admin_listen[index], "--admin-listen"),
-        relay: Some(edge::Link { relay: link.to_string(), identity }),
+        relay: Some(edge::Link { relay: link.to_string(), identity, identities: Some(identities) }),
         token_hmac_secret: Some(SECRET.to_owned()),
         is_dev: true,
         max_clients: settings.max_clients as usize,
@@ -194,9 +197,10 @@ fn bind_edge(
     })?)
 }
 
-fn identity(authority: &Authority, name: &str, role: Role) -> anyhow::Result<Identity> {
-    let leaf = authority.issue(&NodeName::parse(name)?, Roles::One(role), &[], SystemTime::now())?;
-    Ok(Identity::from_pem(authority.ca_pem(), &leaf.cert_pem, &leaf.key_pem, role)?)
+fn identity(authority: &Arc<Authority>, name: &str, role: Role) -> anyhow::Result<(Identity, Identities)> {
+    let mut identities = Identities::minted(Arc::clone(authority), role, NodeName::parse(name)?);
+    let identity = certs::source::first(&mut identities, SystemTime::now())?;
+    Ok((identity, identities))
 }
 
 type End = (&'static str, anyhow::Result<()>);

@@ -122,8 +122,8 @@ fn link(loaded: &Loaded<Settings>, name: &NodeName) -> Result<Option<Link>, Conf
     if !port.is_some_and(|port| port.parse::<u16>().is_ok_and(|port| port != 0)) {
         return Err(loaded.refuse("relay", &format!("{relay:?} is not HOST:PORT")));
     }
-    let identity = loaded.settings.identity.identity(loaded, name, Role::Edge)?;
-    Ok(Some(Link { relay: relay.clone(), identity }))
+    let (identity, identities) = loaded.settings.identity.identity(loaded, name, Role::Edge)?;
+    Ok(Some(Link { relay: relay.clone(), identity, identities: Some(identities) }))
 }
 
 fn origins(loaded: &Loaded<Settings>) -> Result<Origins, ConfigError> {

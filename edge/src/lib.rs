@@ -27,9 +27,10 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::{Duration, Instant};
 
-use certs::link::Identity;
+use certs::link::{Identities, Identity};
 use node::admin::{Admin, Pulse, Readiness};
 use node::bind;
+use node::certificates::{self, CertificateMetrics, Use};
 use node::metrics::Registry;
 use node::process::RunError;
 use proto::id::NodeName;
@@ -108,6 +109,8 @@ pub struct Link {
     pub relay: String,
     /// Who this edge is, and whom it trusts.
     pub identity: Identity,
+    /// Where later identities come from; without it this one stays.
+    pub identities: Option<Identities>,
 }
 
 /// An edge whose listeners are open.
@@ -210,8 +213,17 @@ impl Edge {
                 door::line::serve(&hall, stream);
             }));
         }
-        if let Some(Link { relay, identity }) = config.relay {
-            let uplink = Uplink::new(config.name, relay, &identity, inputs, echoes)?;
+        if let Some(Link { relay, identity, identities }) = config.relay {
+            let certificate = CertificateMetrics::new(&registry, Use::Link, &identity);
+            let (renewed, identity) = watch::channel(identity);
+            if let Some(identities) = identities {
+                // The link that is up stays; the next one is made with the new identity.
+                let take = move |identity| {
+                    renewed.send_replace(identity);
+                };
+                tasks.spawn(certificates::watch(identities, Use::Link, certificate, take));
+            }
+            let uplink = Uplink::new(config.name, relay, identity, inputs, echoes)?;
             tasks.spawn(uplink.run(halted.clone()));
         }
         supervise(eventloop, tasks, halt, stop).await
@@ -241,7 +253,7 @@ async fn supervise(
                     failure = Some(error);
                     halt.send_replace(true);
                 }
-                Ok(Ok(())) | Err(_) => return Err(RunError::TaskEnded("door or link")),
+                Ok(Ok(())) | Err(_) => return Err(RunError::TaskEnded("door, link or certificate")),
             },
         }
     }

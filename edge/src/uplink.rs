@@ -39,7 +39,7 @@ const SERVER_NAME: &str = "relay";
 pub(crate) struct Uplink {
     edge: NodeName,
     endpoint: Endpoint,
-    tls: ClientConfig,
+    identity: watch::Receiver<Identity>,
     /// `HOST:PORT`, looked up at each try.
     relay: String,
     inputs: mpsc::Sender<Input>,
@@ -50,17 +50,13 @@ impl Uplink {
     pub(crate) fn new(
         edge: NodeName,
         relay: String,
-        identity: &Identity,
+        identity: watch::Receiver<Identity>,
         inputs: mpsc::Sender<Input>,
         echoes: mpsc::Sender<Event>,
     ) -> std::io::Result<Self> {
         let endpoint = Endpoint::client((std::net::Ipv6Addr::UNSPECIFIED, 0).into())
             .or_else(|_| Endpoint::client((std::net::Ipv4Addr::UNSPECIFIED, 0).into()))?;
-        let tls = QuicClientConfig::try_from(identity.client_config(proto::link::ALPN))
-            .map_err(|error| std::io::Error::other(error.to_string()))?;
-        let mut tls = ClientConfig::new(Arc::new(tls));
-        tls.transport_config(Arc::new(node::link::transport()));
-        Ok(Self { edge, endpoint, tls, relay, inputs, echoes })
+        Ok(Self { edge, endpoint, identity, relay, inputs, echoes })
     }
 
     /// Keeps a link until `stop` becomes true. Says once, not at each try, that there is none.
@@ -134,9 +130,11 @@ impl Uplink {
         let unresolved = |error| OpenError::Unresolved(self.relay.clone(), error);
         let addresses = tokio::net::lookup_host(&self.relay).await.map_err(unresolved)?;
         let mut last_error = unresolved(std::io::ErrorKind::NotFound.into());
+        // Each link with the identity of its moment, which may have been renewed.
+        let config = client_config(&self.identity.borrow());
         for address in addresses {
             let address = mapped(address, &self.endpoint);
-            match self.endpoint.connect_with(self.tls.clone(), address, SERVER_NAME) {
+            match self.endpoint.connect_with(config.clone(), address, SERVER_NAME) {
                 Ok(connecting) => match connecting.await {
                     Ok(connection) => return Ok(connection),
                     Err(error) => last_error = error.into(),
@@ -146,6 +144,14 @@ impl Uplink {
         }
         Err(last_error)
     }
+}
+
+fn client_config(identity: &Identity) -> ClientConfig {
+    let tls = QuicClientConfig::try_from(identity.client_config(proto::link::ALPN))
+        .expect("ring has the cipher suite of QUIC's first packets");
+    let mut config = ClientConfig::new(Arc::new(tls));
+    config.transport_config(Arc::new(node::link::transport()));
+    config
 }
 
 /// A link at work.

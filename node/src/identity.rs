@@ -1,9 +1,10 @@
 //! Who a node is: the flags for its name and its link certificate, alike for edges and relays.
 
 use std::path::PathBuf;
+use std::time::SystemTime;
 
 use certs::Role;
-use certs::link::Identity;
+use certs::link::{Identities, Identity, RenewalError};
 use proto::id::NodeName;
 
 use crate::config::{ConfigError, Loaded, host_name};
@@ -15,7 +16,8 @@ pub struct IdentityFlags {
     #[arg(long, value_name = "NAME")]
     pub name: Option<String>,
 
-    /// The links' private CA (PEM); `certs init` makes one
+    /// The links' private CA, or several while one takes the place of another (PEM); `certs init` makes one. These three
+    /// files are read again every 10 s
     #[arg(long, value_name = "FILE")]
     pub link_ca: Option<PathBuf>,
 
@@ -41,7 +43,7 @@ impl IdentityFlags {
         NodeName::parse(&name).map_err(|error| loaded.refuse("name", &format!("{error}{hint}")))
     }
 
-    /// The link identity of the node `name`.
+    /// The link identity of the node `name`, and where later ones come from.
     ///
     /// # Errors
     /// It is not given whole, cannot be used, or is somebody else's; the error says what to do.
@@ -50,20 +52,21 @@ impl IdentityFlags {
         loaded: &Loaded<T>,
         name: &NodeName,
         role: Role,
-    ) -> Result<Identity, ConfigError> {
+    ) -> Result<(Identity, Identities), ConfigError> {
         let (Some(ca), Some(cert), Some(key)) = (&self.link_ca, &self.link_cert, &self.link_key) else {
             return Err(loaded.refuse("link_cert", &how_to_get_one(name, role)));
         };
-        let identity = Identity::load(ca, cert, key, role)
-            .map_err(|error| loaded.refuse("link_cert", &error.to_string()))?;
-        let certified = identity.name();
-        if certified != name {
-            let reason = format!(
-                "{name:?} is not the certificate's name; give --name {certified}, or its certificate"
-            );
-            return Err(loaded.refuse("name", &reason));
+        let mut identities = Identities::files([ca, cert, key].map(Clone::clone), role, name.clone());
+        match certs::source::first(&mut identities, SystemTime::now()) {
+            Ok(identity) => Ok((identity, identities)),
+            Err(RenewalError::OtherNode { found, .. }) => {
+                let reason = format!(
+                    "{name:?} is not the certificate's name; give --name {found}, or its certificate"
+                );
+                Err(loaded.refuse("name", &reason))
+            }
+            Err(error) => Err(loaded.refuse("link_cert", &error.to_string())),
         }
-        Ok(identity)
     }
 }
 

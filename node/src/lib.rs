@@ -6,6 +6,7 @@
 
 pub mod admin;
 pub mod bind;
+pub mod certificates;
 pub mod config;
 pub mod exit;
 pub mod files;

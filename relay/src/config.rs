@@ -49,7 +49,7 @@ const SWEEP_INTERVAL_MIN: Duration = Duration::from_secs(1);
 pub fn check(loaded: &Loaded<Settings>) -> Result<(Config, Place), ConfigError> {
     let settings = &loaded.settings;
     let name = settings.identity.name(loaded)?;
-    let identity = settings.identity.identity(loaded, &name, Role::Relay)?;
+    let (identity, identities) = settings.identity.identity(loaded, &name, Role::Relay)?;
     let store = settings.store.place(loaded, true)?;
     if settings.sweep_interval < SWEEP_INTERVAL_MIN {
         let reason = format!("{:?} is too often: each sweep reads the whole store", settings.sweep_interval);
@@ -62,6 +62,7 @@ pub fn check(loaded: &Loaded<Settings>) -> Result<(Config, Place), ConfigError> 
         admin_listen: settings.admin_listen,
         admin_listen_flag: "--admin-listen".to_owned(),
         identity,
+        identities: Some(identities),
         sweep_interval: settings.sweep_interval,
     };
     Ok((config, store))

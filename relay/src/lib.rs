@@ -21,10 +21,11 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use certs::link::Identity;
+use certs::link::{Identities, Identity};
 use hashbrown::HashMap;
 use node::admin::{Admin, Pulse, Readiness};
 use node::bind;
+use node::certificates::{CertificateMetrics, Use};
 use node::metrics::Registry;
 use node::process::RunError;
 use proto::id::NodeName;
@@ -58,6 +59,8 @@ pub struct Config {
     pub admin_listen_flag: String,
     /// Who this relay is, and whom it trusts.
     pub identity: Identity,
+    /// Where later ones come from; without it this one stays.
+    pub identities: Option<Identities>,
     /// How often the whole store is searched for routes of edges that are nobody any more.
     pub sweep_interval: Duration,
 }
@@ -105,14 +108,14 @@ impl Relay {
         let metrics = Arc::new(Metrics::new(&registry));
         let (pulse, readiness) = (Pulse::new(), Readiness::new());
         let _admin = Admin::spawn(self.admin_listener, registry.handle(), pulse.clone(), readiness.clone())?;
-        let endpoint = endpoint(self.link_socket, &self.config.identity)?;
+        let Config { name, identity, identities, sweep_interval, .. } = self.config;
+        let endpoint = endpoint(self.link_socket, &identity)?;
         let (inputs, receiver) = mpsc::channel(INPUTS_MAX);
         let (pings, ping_receiver) = mpsc::channel(INPUTS_MAX);
         let sweeps = Arc::new(Notify::new());
-        let (heartbeat, obeying) =
-            Heartbeat::new(self.config.name, store.clone(), pings.clone(), Arc::clone(&sweeps));
+        let (heartbeat, obeying) = Heartbeat::new(name, store.clone(), pings.clone(), Arc::clone(&sweeps));
         let eventloop = EventLoop {
-            router: Router::new(hash_seed(&self.config.identity), Instant::now(), unix()),
+            router: Router::new(hash_seed(&identity), Instant::now(), unix()),
             heartbeat,
             inputs: receiver,
             pings: ping_receiver,
@@ -123,8 +126,17 @@ impl Relay {
             links: HashMap::new(),
         };
         let mut tasks = JoinSet::new();
+        let certificate = CertificateMetrics::new(&registry, Use::Link, &identity);
+        if let Some(identities) = identities {
+            let endpoint = endpoint.clone();
+            // Links that are up stay; whoever comes next meets the new one.
+            let take = move |identity| endpoint.set_server_config(Some(server_config(&identity)));
+            tasks.spawn(async {
+                let _ = node::certificates::watch(identities, Use::Link, certificate, take).await;
+            });
+        }
         tasks.spawn(obeying);
-        tasks.spawn(sweep::sweep(store, self.config.sweep_interval, sweeps, Arc::clone(&metrics)));
+        tasks.spawn(sweep::sweep(store, sweep_interval, sweeps, Arc::clone(&metrics)));
         tasks.spawn(accept::accept(endpoint.clone(), inputs, pings, metrics));
         tokio::select! {
             () = eventloop.run() => {
@@ -133,24 +145,28 @@ impl Relay {
                 let _ = tokio::time::timeout(Duration::from_secs(1), endpoint.wait_idle()).await;
                 Ok(())
             }
-            _ = tasks.join_next() => Err(RunError::TaskEnded("accept, heartbeat or sweep")),
+            _ = tasks.join_next() => Err(RunError::TaskEnded("accept, heartbeat, sweep or certificate")),
         }
     }
 }
 
-/// Both keys come from the identity, so that a restarted relay answers packets of its former life with a reset that
+/// Both keys come from the identity that the relay began with, so that a restarted relay answers packets of its former life with a reset that
 /// edges believe: they notice in 0.1 s to 0.3 s instead of 3.3 s.
 fn endpoint(socket: std::net::UdpSocket, identity: &Identity) -> std::io::Result<Endpoint> {
-    let tls = QuicServerConfig::try_from(identity.server_config(proto::link::ALPN))
-        .map_err(|error| std::io::Error::other(error.to_string()))?;
-    let mut server = quinn::ServerConfig::with_crypto(Arc::new(tls));
-    server.transport_config(Arc::new(node::link::transport()));
     let reset_key = hmac::Key::new(hmac::HMAC_SHA256, &identity.derive(b"causeway quic reset"));
     let mut config = quinn::EndpointConfig::new(Arc::new(reset_key));
     let cid_key = identity.derive(b"causeway quic cid");
     let cid_key = u64::from_be_bytes(cid_key[..8].try_into().expect("8 of 32 bytes"));
     config.cid_generator(move || Box::new(quinn_proto::HashedConnectionIdGenerator::from_key(cid_key)));
-    Endpoint::new(config, Some(server), socket, Arc::new(quinn::TokioRuntime))
+    Endpoint::new(config, Some(server_config(identity)), socket, Arc::new(quinn::TokioRuntime))
+}
+
+fn server_config(identity: &Identity) -> quinn::ServerConfig {
+    let tls = QuicServerConfig::try_from(identity.server_config(proto::link::ALPN))
+        .expect("ring has the cipher suite of QUIC's first packets");
+    let mut server = quinn::ServerConfig::with_crypto(Arc::new(tls));
+    server.transport_config(Arc::new(node::link::transport()));
+    server
 }
 
 /// Differs per deployment and is not known to clients.

@@ -284,6 +284,7 @@ pub fn start_relay(identity: &Identity, store: &Store, listen: SocketAddr) -> No
         admin_listen_flag: "--admin-listen".to_owned(),
         name: identity.name().clone(),
         identity: identity.clone(),
+        identities: None,
         sweep_interval: relay::SWEEP_INTERVAL,
     });
     let relay = relay.expect("its ports are free");
@@ -301,7 +302,7 @@ pub fn start_edge(name: &str, identity: Identity, relay: SocketAddr, store: &Sto
         listen: Address::new(ANY_PORT, "--listen"),
         line_listen: Some(Address::new(ANY_PORT, "--line-listen")),
         admin_listen: Address::new(ANY_PORT, "--admin-listen"),
-        relay: Some(edge::Link { relay: relay.to_string(), identity }),
+        relay: Some(edge::Link { relay: relay.to_string(), identity, identities: None }),
         token_hmac_secret: Some("secret".to_owned()),
         is_dev: true,
         max_clients: 500,
