@@ -12,8 +12,9 @@ use anyhow::Context as _;
 use certs::Role;
 use certs::link::{Identities, Identity};
 use certs::mint::Authority;
+use certs::public::{Localhost, Pairs};
 use clap::Parser;
-use edge::{Address, Edge, Origins};
+use edge::{Address, Edge, Origins, Tls};
 use node::admin::Readiness;
 use node::config::{Common, Loaded, Origin};
 use node::exit::Exit;
@@ -36,6 +37,10 @@ struct Settings {
     /// Listens here for HTTP and WebSocket: one address for each edge
     #[arg(long, value_name = "ADDRESS,ADDRESS", value_delimiter = ',', num_args = 1, value_parser = loopback, default_value = "127.0.0.1:8001,127.0.0.1:8002")]
     listen: Vec<SocketAddr>,
+
+    /// Listens here for HTTPS and WebSocket (TCP) and for WebTransport (UDP): one address for each edge
+    #[arg(long, value_name = "ADDRESS,ADDRESS", value_delimiter = ',', num_args = 1, value_parser = loopback, default_value = "127.0.0.1:8441,127.0.0.1:8442")]
+    tls_listen: Vec<SocketAddr>,
 
     /// Listens here for terminals (`nc`, `telnet`): one address for each edge
     #[arg(long, value_name = "ADDRESS,ADDRESS", value_delimiter = ',', num_args = 1, value_parser = loopback, default_value = "127.0.0.1:8021,127.0.0.1:8022")]
@@ -79,6 +84,7 @@ pub(crate) fn run(args: Vec<OsString>) -> Exit {
     let settings = &loaded.settings;
     let pairs = [
         ("listen", &settings.listen),
+        ("tls_listen", &settings.tls_listen),
         ("line_listen", &settings.line_listen),
         ("admin_listen", &settings.admin_listen),
     ];
@@ -182,9 +188,13 @@ fn bind_edge(
 ) -> anyhow::Result<Edge> {
     let name = format!("edge-{}", index + 1);
     let (identity, identities) = identity(authority, &name, Role::Edge)?;
+    let mut pairs = Pairs::Localhost(Localhost::default());
+    let offer = certs::source::first(&mut pairs, SystemTime::now())?;
+    let tls = Tls { listen: Address::new(settings.tls_listen[index], "--tls-listen"), offer, pairs };
     Ok(Edge::bind(edge::Config {
         name: NodeName::parse(&name)?,
         listen: Address::new(settings.listen[index], "--listen"),
+        tls: Some(tls),
         line_listen: Some(Address::new(settings.line_listen[index], "--line-listen")),
         admin_listen: Address::new(settings.admin_listen[index], "--admin-listen"),
         relay: Some(edge::Link { relay: link.to_string(), identity, identities: Some(identities) }),

@@ -88,6 +88,9 @@ pub enum PublicError {
         /// From when on.
         from: SystemTime,
     },
+    /// None could be made.
+    #[error(transparent)]
+    Mint(#[from] MintError),
 }
 
 impl Public {
@@ -175,6 +178,31 @@ impl Source for Files {
             let shown = Public::examine((label(cert), cert_pem), (label(key), key_pem), now)?;
             Ok(Offer { shown, hashes: Vec::new() })
         })
+    }
+}
+
+/// Where pairs come from, again and again.
+#[derive(Debug, Clone)]
+pub enum Pairs {
+    /// Two files, as an operator gives them.
+    Files(Files),
+    /// Minted for this machine.
+    Localhost(Localhost),
+}
+
+impl Source for Pairs {
+    type Loaded = Offer;
+    type Error = PublicError;
+
+    fn look(&mut self, now: SystemTime) -> Look<Offer, PublicError> {
+        match self {
+            Self::Files(files) => files.look(now),
+            Self::Localhost(localhost) => match localhost.look(now) {
+                Look::Same => Look::Same,
+                Look::New(offer) => Look::New(offer),
+                Look::Refused(error) => Look::Refused(error.into()),
+            },
+        }
     }
 }
 

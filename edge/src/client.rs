@@ -15,7 +15,6 @@ use futures_util::{SinkExt as _, StreamExt as _};
 use node::outbox::{Drain, Taken};
 use proto::client::code::Disconnect;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::Message;
@@ -23,7 +22,7 @@ use tokio_tungstenite::tungstenite::error::Error;
 use tokio_tungstenite::tungstenite::protocol::CloseFrame;
 
 use crate::core::{Event, OUTBOX_AGE_MAX};
-use crate::door::Guest;
+use crate::door::{Guest, Transport};
 
 /// Bytes that go out in one WebSocket frame, unless one message has more.
 const BATCH_BYTES: usize = 16 << 10;
@@ -34,11 +33,15 @@ const CLOSING_MAX: Duration = Duration::from_secs(5);
 /// Bytes that a client may still send while its connection is closed.
 const LINGER_BYTES_MAX: u64 = 1 << 20;
 
-type Reader = SplitStream<WebSocketStream<TcpStream>>;
-type Writer = SplitSink<WebSocketStream<TcpStream>, Message>;
+type Reader<S> = SplitStream<WebSocketStream<S>>;
+type Writer<S> = SplitSink<WebSocketStream<S>, Message>;
 
 /// Serves `stream` until the client or the edge ends it.
-pub(crate) async fn serve(stream: WebSocketStream<TcpStream>, guest: Guest, mut drain: Drain<Disconnect>) {
+pub(crate) async fn serve<S: Transport>(
+    stream: WebSocketStream<S>,
+    guest: Guest,
+    mut drain: Drain<Disconnect>,
+) {
     let (mut writer, mut reader) = stream.split();
     let is_broken = {
         let reading = read_loop(&mut reader, &guest);
@@ -69,7 +72,7 @@ pub(crate) async fn serve(stream: WebSocketStream<TcpStream>, guest: Guest, mut 
 }
 
 /// Reads frames until there are no more, and answers why.
-async fn read_loop(reader: &mut Reader, guest: &Guest) -> Disconnect {
+async fn read_loop<S: Transport>(reader: &mut Reader<S>, guest: &Guest) -> Disconnect {
     while let Some(message) = reader.next().await {
         let frame = match message {
             Ok(Message::Text(text)) => Bytes::from(text),
@@ -99,7 +102,10 @@ fn reason(error: &Error) -> Disconnect {
 ///
 /// # Errors
 /// The client does not read, or is gone.
-async fn write_loop(writer: &mut Writer, drain: &mut Drain<Disconnect>) -> Result<(), Disconnect> {
+async fn write_loop<S: Transport>(
+    writer: &mut Writer<S>,
+    drain: &mut Drain<Disconnect>,
+) -> Result<(), Disconnect> {
     let mut batch = Vec::new();
     loop {
         match drain.take(&mut batch, BATCH_BYTES).await {
@@ -143,7 +149,7 @@ fn joined(batch: &mut Vec<Bytes>) -> String {
 }
 
 /// Ends our half and reads the rest, so that the last words are not lost to a reset.
-async fn linger(stream: WebSocketStream<TcpStream>) {
+async fn linger<S: Transport>(stream: WebSocketStream<S>) {
     let mut stream = stream.into_inner();
     let _ = timeout(CLOSING_MAX, async {
         stream.shutdown().await?;

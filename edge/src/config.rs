@@ -1,9 +1,11 @@
 //! An edge's settings as an operator gives them, checked and turned into what [`crate::Edge`] takes.
 
 use std::net::SocketAddr;
-use std::time::Duration;
+use std::path::PathBuf;
+use std::time::{Duration, SystemTime};
 
 use certs::Role;
+use certs::public::{Files, Pairs};
 use clap::Parser;
 use node::config::{Common, ConfigError, Loaded, Secret, duration};
 use node::identity::IdentityFlags;
@@ -11,7 +13,7 @@ use node::memory::{Place, StoreFlags};
 use proto::id::NodeName;
 
 use crate::door::http::{HALF_OPEN_MAX, origin_host};
-use crate::{Address, Config, Link, Origins};
+use crate::{Address, Config, Link, Origins, Tls};
 
 /// One edge: holds clients over WebSocket, and links to a relay for everybody who is elsewhere
 #[derive(Debug, Clone, Parser)]
@@ -20,6 +22,19 @@ pub struct Settings {
     /// Listens here for HTTP and WebSocket, plain
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8000")]
     pub listen: SocketAddr,
+
+    /// Listens here for HTTPS and WebSocket (TCP) and for WebTransport (UDP), one number for both; wants --tls-cert and
+    /// --tls-key [default: off]
+    #[arg(long, value_name = "ADDRESS")]
+    pub tls_listen: Option<SocketAddr>,
+
+    /// The certificate that browsers are shown, and its chain (PEM); read again every 10 s, like its key
+    #[arg(long, value_name = "FILE")]
+    pub tls_cert: Option<PathBuf>,
+
+    /// Its private key (PEM)
+    #[arg(long, value_name = "FILE")]
+    pub tls_key: Option<PathBuf>,
 
     /// Listens here for terminals (`nc`, `telnet`), one command a line [default: off]
     #[arg(long, value_name = "ADDRESS")]
@@ -82,6 +97,7 @@ pub fn check(loaded: &Loaded<Settings>) -> Result<(Config, Place), ConfigError> 
         relay,
         name,
         listen: Address::new(settings.listen, "--listen"),
+        tls: tls(loaded)?,
         line_listen: settings.line_listen.map(|address| Address::new(address, "--line-listen")),
         admin_listen: Address::new(settings.admin_listen, "--admin-listen"),
         token_hmac_secret: settings.token_hmac_secret.as_ref().map(|secret| secret.expose().to_owned()),
@@ -124,6 +140,23 @@ fn link(loaded: &Loaded<Settings>, name: &NodeName) -> Result<Option<Link>, Conf
     }
     let (identity, identities) = loaded.settings.identity.identity(loaded, name, Role::Edge)?;
     Ok(Some(Link { relay: relay.clone(), identity, identities: Some(identities) }))
+}
+
+fn tls(loaded: &Loaded<Settings>) -> Result<Option<Tls>, ConfigError> {
+    let Settings { tls_listen, tls_cert, tls_key, .. } = &loaded.settings;
+    let Some(listen) = tls_listen else {
+        return match tls_cert.as_ref().map(|_| "tls_cert").or(tls_key.as_ref().map(|_| "tls_key")) {
+            Some(key) => Err(loaded.refuse(key, "nobody is shown it; give --tls-listen too")),
+            None => Ok(None),
+        };
+    };
+    let (Some(cert), Some(key)) = (tls_cert, tls_key) else {
+        return Err(loaded.refuse("tls_listen", "needs --tls-cert and --tls-key"));
+    };
+    let mut pairs = Pairs::Files(Files::new(cert.clone(), key.clone()));
+    let offer = certs::source::first(&mut pairs, SystemTime::now())
+        .map_err(|error| loaded.refuse("tls_cert", &error.to_string()))?;
+    Ok(Some(Tls { listen: Address::new(*listen, "--tls-listen"), offer, pairs }))
 }
 
 fn origins(loaded: &Loaded<Settings>) -> Result<Origins, ConfigError> {

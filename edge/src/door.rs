@@ -1,12 +1,15 @@
 //! The ways in: bind, accept, admit; from there on bytes become frames.
 //!
-//! `http.rs` answers HTTP and lets `websocket.rs` take over upgraded connections; `line.rs` is the way in for terminals.
+//! `http.rs` answers HTTP and lets `websocket.rs` take over upgraded connections; `tls.rs` is a handshake in front of that.
+//! `webtransport.rs` is the way in over QUIC, `line.rs` that for terminals.
 //! A door knows nothing of sessions: it tells the event loop of a client, of its frames and of its end, and gives the
 //! client's outbox somebody who writes it (`client.rs`).
 
 pub(crate) mod http;
 pub(crate) mod line;
+pub(crate) mod tls;
 pub(crate) mod websocket;
+pub(crate) mod webtransport;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -16,6 +19,7 @@ use node::outbox::{Drain, outbox};
 use node::process::RunError;
 use proto::client::ClientId;
 use proto::client::code::Disconnect;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{mpsc, watch};
 
@@ -34,6 +38,11 @@ pub(crate) struct Hall {
     /// The secret with which development tokens are signed; none outside development.
     pub(crate) dev_secret: Option<Arc<str>>,
 }
+
+/// What carries HTTP and then WebSocket: TCP, plain or under TLS. Known when it is compiled, so that no message asks.
+pub(crate) trait Transport: AsyncRead + AsyncWrite + Unpin + Send + 'static {}
+
+impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> Transport for S {}
 
 /// A client as its door sees it.
 #[derive(Debug, Clone)]

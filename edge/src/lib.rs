@@ -18,6 +18,7 @@ mod downlink;
 mod eventloop;
 mod freeze;
 mod isolation;
+mod listeners;
 mod metrics;
 pub mod token;
 mod uplink;
@@ -28,8 +29,8 @@ use std::sync::atomic::AtomicU64;
 use std::time::{Duration, Instant};
 
 use certs::link::{Identities, Identity};
+use certs::public::{Offer, Pairs, Shown};
 use node::admin::{Admin, Pulse, Readiness};
-use node::bind;
 use node::certificates::{self, CertificateMetrics, Use};
 use node::metrics::Registry;
 use node::process::RunError;
@@ -38,12 +39,15 @@ use store::Store;
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
+use tokio::time::timeout;
 
 use crate::core::{Hub, HubConfig};
 use crate::door::Hall;
 use crate::door::http::Http;
+use crate::door::webtransport::{self, WebTransport};
 use crate::eventloop::{EventLoop, INPUTS_MAX, unix};
 use crate::isolation::Isolation;
+use crate::listeners::{Listeners, Pair};
 use crate::metrics::{Capacity, Metrics, RTT, RTT_BUCKETS};
 use crate::token::Verifier;
 use crate::uplink::Uplink;
@@ -55,6 +59,8 @@ pub struct Config {
     pub name: NodeName,
     /// HTTP and WebSocket.
     pub listen: Address,
+    /// HTTPS, WebSocket and WebTransport, if they are open.
+    pub tls: Option<Tls>,
     /// The line door, if it is open.
     pub line_listen: Option<Address>,
     /// Metrics and health.
@@ -73,6 +79,17 @@ pub struct Config {
     pub ping_interval: Duration,
     /// How long a pong may take; below `ping_interval`.
     pub pong_timeout: Duration,
+}
+
+/// The doors with a public certificate.
+#[derive(Debug, Clone)]
+pub struct Tls {
+    /// TCP and UDP, with one port number.
+    pub listen: Address,
+    /// What is shown at first.
+    pub offer: Offer,
+    /// Where later pairs come from.
+    pub pairs: Pairs,
 }
 
 /// Where pages may come from. Requests without an origin come from no page, and pass.
@@ -116,9 +133,7 @@ pub struct Link {
 /// An edge whose listeners are open.
 pub struct Edge {
     config: Config,
-    http: std::net::TcpListener,
-    line: Option<std::net::TcpListener>,
-    admin: std::net::TcpListener,
+    listeners: Listeners,
     readiness: Readiness,
 }
 
@@ -128,11 +143,8 @@ impl Edge {
     /// # Errors
     /// The operator must choose another address.
     pub fn bind(config: Config) -> Result<Self, RunError> {
-        let open = |address: &Address, what| bind::tcp(address.address, &address.flag, what);
-        let http = open(&config.listen, "WebSocket clients")?;
-        let line = config.line_listen.as_ref().map(|line| open(line, "the line door")).transpose()?;
-        let admin = open(&config.admin_listen, "metrics and health")?;
-        Ok(Self { config, http, line, admin, readiness: Readiness::new() })
+        let listeners = Listeners::open(&config)?;
+        Ok(Self { config, listeners, readiness: Readiness::new() })
     }
 
     /// Where clients connect.
@@ -140,7 +152,15 @@ impl Edge {
     /// # Errors
     /// The socket has no address.
     pub fn http_address(&self) -> std::io::Result<SocketAddr> {
-        self.http.local_addr()
+        self.listeners.http[0].local_addr()
+    }
+
+    /// Where browsers connect, with TLS over TCP and over QUIC.
+    ///
+    /// # Errors
+    /// The socket has no address.
+    pub fn tls_address(&self) -> std::io::Result<Option<SocketAddr>> {
+        self.listeners.tls.first().map(|pair| pair.tcp.local_addr()).transpose()
     }
 
     /// Where terminals connect.
@@ -148,7 +168,7 @@ impl Edge {
     /// # Errors
     /// The socket has no address.
     pub fn line_address(&self) -> std::io::Result<Option<SocketAddr>> {
-        self.line.as_ref().map(std::net::TcpListener::local_addr).transpose()
+        self.listeners.line.as_ref().map(std::net::TcpListener::local_addr).transpose()
     }
 
     /// Where metrics are.
@@ -156,7 +176,7 @@ impl Edge {
     /// # Errors
     /// The socket has no address.
     pub fn admin_address(&self) -> std::io::Result<SocketAddr> {
-        self.admin.local_addr()
+        self.listeners.admin.local_addr()
     }
 
     /// Whether clients should be sent here; tells it while the edge runs.
@@ -169,7 +189,8 @@ impl Edge {
     /// # Errors
     /// The edge cannot go on: the process should end, loudly.
     pub async fn run(self, store: Store, stop: watch::Receiver<bool>) -> Result<(), RunError> {
-        let Self { config, http, line, admin, readiness } = self;
+        let Self { config, listeners, readiness } = self;
+        let Listeners { http, tls, line, admin } = listeners;
         let (halt, halted) = watch::channel(false);
         let registry = Registry::new("edge", env!("CARGO_PKG_VERSION"), &[(RTT, &RTT_BUCKETS)]);
         let metrics = Arc::new(Metrics::new(&registry, config.max_clients));
@@ -204,9 +225,28 @@ impl Edge {
             fence_warned: None,
         };
         let mut tasks = JoinSet::new();
-        let door = Http::new(hall.clone(), config.origins);
-        let listener = TcpListener::from_std(http)?;
-        tasks.spawn(door::accept(listener, halted.clone(), move |stream| door.serve(stream)));
+        let origins = Arc::new(config.origins);
+        let door = Http::new(hall.clone(), Arc::clone(&origins));
+        for listener in http {
+            let (listener, door) = (TcpListener::from_std(listener)?, door.clone());
+            tasks.spawn(door::accept(listener, halted.clone(), move |stream| door.serve(stream)));
+        }
+        let mut endpoints = Vec::new();
+        if let Some(Tls { offer, pairs, .. }) = config.tls {
+            let certificate = CertificateMetrics::new(&registry, Use::Public, &offer);
+            let shown = Shown::new(offer);
+            let (door, sessions) =
+                (door::tls::Tls::new(&shown, door), WebTransport::new(hall.clone(), origins));
+            for Pair { tcp, udp } in tls {
+                let (listener, door) = (TcpListener::from_std(tcp)?, door.clone());
+                tasks.spawn(door::accept(listener, halted.clone(), move |stream| door.serve(stream)));
+                let endpoint = webtransport::endpoint(udp, &shown)?;
+                endpoints.push(endpoint.clone());
+                tasks.spawn(webtransport::accept(endpoint, halted.clone(), sessions.clone()));
+            }
+            let take = move |offer| shown.change(offer);
+            tasks.spawn(certificates::watch(pairs, Use::Public, certificate, take));
+        }
         if let Some(line) = line {
             let listener = TcpListener::from_std(line)?;
             tasks.spawn(door::accept(listener, halted.clone(), move |stream| {
@@ -226,7 +266,12 @@ impl Edge {
             let uplink = Uplink::new(config.name, relay, identity, inputs, echoes)?;
             tasks.spawn(uplink.run(halted.clone()));
         }
-        supervise(eventloop, tasks, halt, stop).await
+        let ended = supervise(eventloop, tasks, halt, stop).await;
+        for endpoint in endpoints {
+            // Lets the last packets out.
+            let _ = timeout(Duration::from_secs(1), endpoint.wait_idle()).await;
+        }
+        ended
     }
 }
 

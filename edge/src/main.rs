@@ -27,6 +27,13 @@ async fn run((config, store): (Config, Place), stop: watch::Receiver<bool>) -> R
         admin = format!("http://{admin}"),
         "listening"
     );
+    if let Some(tls) = edge.tls_address()? {
+        tracing::info!(
+            websocket = format!("wss://{tls}/connection/websocket"),
+            webtransport = format!("https://{tls}/connection/webtransport"),
+            "listening with TLS"
+        );
+    }
     if let Some(line) = edge.line_address()? {
         tracing::info!(%line, "line door open");
     }

@@ -24,7 +24,7 @@ pub(crate) enum Refusal {
     Full,
     /// A page of a foreign origin.
     Origin,
-    /// No WebSocket handshake.
+    /// Neither a WebSocket nor a WebTransport handshake.
     Handshake,
 }
 
@@ -34,7 +34,7 @@ pub(crate) struct Metrics {
     pub(crate) store: StoreMetrics,
     clients: Gauge,
     /// Connections that were let in and not yet let go, by door.
-    connections: [Gauge; 2],
+    connections: [Gauge; 3],
     clients_max: Gauge,
     channels: Gauge,
     receipts_pending: Gauge,
@@ -64,8 +64,10 @@ pub(crate) struct Metrics {
 /// A way into an edge.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Door {
-    /// Browsers and SDKs.
+    /// Browsers and SDKs, over TCP.
     WebSocket,
+    /// Browsers, over QUIC.
+    WebTransport,
     /// Terminals.
     Line,
 }
@@ -79,7 +81,7 @@ impl Metrics {
         let metrics = Self {
             store: StoreMetrics::new(registry),
             clients: gauge("edge_clients", "Clients logged in now."),
-            connections: ["websocket", "line"].map(|door| {
+            connections: ["websocket", "webtransport", "line"].map(|door| {
                 registry.gauge("edge_connections", "Connections let in by a door and not yet closed, logged in or not.", &[("door", door)])
             }),
             clients_max: gauge("edge_clients_max", "Connections that this edge lets in at most."),
@@ -113,7 +115,7 @@ impl Metrics {
                 labelled("edge_disconnects_total", "Clients let go, by the code that ended them; 3000 is a client that went by itself.", "code", &why.number().to_string())
             }),
             refusals: ["full", "origin", "handshake"].map(|reason| {
-                labelled("edge_refusals_total", "Connections not let in: full (503), origin (403), handshake (no WebSocket).", "reason", reason)
+                labelled("edge_refusals_total", "Connections not let in: full (503), origin (403), handshake (neither WebSocket nor WebTransport, or not in time).", "reason", reason)
             }),
             link_up: gauge("edge_link_up", "1 while the relay has greeted this edge on a living link, else 0."),
             links: counter("edge_links_total", "Links on which the relay greeted this edge."),

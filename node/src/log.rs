@@ -90,13 +90,22 @@ fn subscriber<W>(
 where
     W: for<'w> MakeWriter<'w> + Send + Sync + 'static,
 {
-    let filter = EnvFilter::builder().parse(&filter.0).expect("a Filter is parsed when it is made");
+    let mut directives = filter.0.clone();
+    for quiet in QUIET {
+        if !directives.contains(quiet) {
+            directives += &format!(",{quiet}=error");
+        }
+    }
+    let filter = EnvFilter::builder().parse(directives).expect("a Filter is parsed when it is made");
     let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(writer);
     match format {
         Format::Text => Box::new(builder.with_ansi(is_coloured).fmt_fields(text_fields()).finish()),
         Format::Json => Box::new(builder.json().flatten_event(true).finish()),
     }
 }
+
+/// Libraries that warn of whatever a stranger sends: their warnings are logged only where a directive names them.
+const QUIET: [&str; 1] = ["web_transport_quinn"];
 
 /// Writes `message name=value …`.
 ///

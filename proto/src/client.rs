@@ -1,11 +1,13 @@
 //! The client protocol (Centrifugo's, version 2): what a client asks, what it is answered and pushed.
 //!
 //! [`json`] turns frames into [`Command`]s and answers into bytes, [`line`] does the same for terminals. Protobuf will
-//! stand beside them, as one more encoding of the same types. The codes are in [`code`].
+//! stand beside them, as one more encoding of the same types. [`stream`] cuts frames out of a transport that has none. The
+//! codes are in [`code`].
 
 pub mod code;
 pub mod json;
 pub mod line;
+pub mod stream;
 
 use std::fmt;
 

@@ -300,6 +300,7 @@ pub fn start_edge(name: &str, identity: Identity, relay: SocketAddr, store: &Sto
     let edge = Edge::bind(edge::Config {
         name: node_name(name),
         listen: Address::new(ANY_PORT, "--listen"),
+        tls: None,
         line_listen: Some(Address::new(ANY_PORT, "--line-listen")),
         admin_listen: Address::new(ANY_PORT, "--admin-listen"),
         relay: Some(edge::Link { relay: relay.to_string(), identity, identities: None }),

@@ -13,16 +13,17 @@ use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use proto::id::UserId;
 use tokio::net::TcpStream;
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::Instant;
 use tokio_tungstenite::tungstenite::handshake::server::create_response_with_body;
 
-use super::{Hall, websocket};
+use super::{Hall, Transport, websocket};
 use crate::Origins;
 use crate::metrics::{Door, Refusal};
 use crate::token;
 use crate::uplink::chance;
 
-/// How long a client may take to send its request's headers.
+/// How long a client may take to send its request's headers, a TLS handshake before them included.
 const HEADERS_MAX_WAIT: Duration = Duration::from_secs(5);
 
 /// Bytes of a request's headers.
@@ -31,56 +32,72 @@ const HEADER_BYTES_MAX: usize = 8 << 10;
 /// Headers of a request.
 const HEADERS_MAX: usize = 64;
 
-/// Connections that are still in HTTP at once; more are dropped.
+/// Connections that are still in TLS or HTTP at once; more are dropped.
 pub(crate) const HALF_OPEN_MAX: usize = 1024;
 
 /// Seconds after which a refused client may come again: by chance, so that they do not come all at once.
 const RETRY_SECONDS: (f64, f64) = (2.0, 10.0);
 
-/// The public HTTP listener.
+/// The public HTTP listener; plain and behind TLS the same, with the same bounds for both together.
 #[derive(Debug, Clone)]
 pub(crate) struct Http {
-    pub(crate) hall: Hall,
+    hall: Hall,
     origins: Arc<Origins>,
     half_open: Arc<Semaphore>,
+}
+
+/// A connection that is no client yet.
+pub(crate) struct Newcomer {
+    _permit: OwnedSemaphorePermit,
+    /// By when its request must be there.
+    pub(crate) deadline: Instant,
 }
 
 type Answer = Response<Full<Bytes>>;
 
 impl Http {
-    pub(crate) fn new(hall: Hall, origins: Origins) -> Self {
-        Self { hall, origins: Arc::new(origins), half_open: Arc::new(Semaphore::new(HALF_OPEN_MAX)) }
+    pub(crate) fn new(hall: Hall, origins: Arc<Origins>) -> Self {
+        Self { hall, origins, half_open: Arc::new(Semaphore::new(HALF_OPEN_MAX)) }
+    }
+
+    /// Room for one more connection, or none.
+    pub(crate) fn let_in(&self) -> Option<Newcomer> {
+        let permit = Arc::clone(&self.half_open).try_acquire_owned().ok()?;
+        Some(Newcomer { _permit: permit, deadline: Instant::now() + HEADERS_MAX_WAIT })
     }
 
     /// Serves one connection in a task of its own.
     pub(crate) fn serve(&self, stream: TcpStream) {
-        let Ok(permit) = Arc::clone(&self.half_open).try_acquire_owned() else { return };
+        let Some(newcomer) = self.let_in() else { return };
         let http = self.clone();
-        tokio::spawn(async move {
-            let service = service_fn(move |request| {
-                let answer = http.answer(request);
-                async { Ok::<_, std::convert::Infallible>(answer) }
-            });
-            // One request a connection: nothing is gained by more, and an idle connection costs.
-            let served = http1::Builder::new()
-                .timer(TokioTimer::new())
-                .header_read_timeout(HEADERS_MAX_WAIT)
-                .max_buf_size(HEADER_BYTES_MAX)
-                .max_headers(HEADERS_MAX)
-                .keep_alive(false)
-                .serve_connection(TokioIo::new(stream), service)
-                .with_upgrades()
-                .await;
-            drop(permit);
-            if let Err(error) = served {
-                tracing::debug!("a connection ended in HTTP: {error}");
-            }
-        });
+        tokio::spawn(async move { http.converse(stream, newcomer).await });
     }
 
-    fn answer(&self, request: Request<Incoming>) -> Answer {
+    /// Answers one request, until its answer is out or its connection is somebody else's.
+    pub(crate) async fn converse<S: Transport>(self, stream: S, newcomer: Newcomer) {
+        let service = service_fn(move |request| {
+            let answer = self.answer::<S>(request);
+            async { Ok::<_, std::convert::Infallible>(answer) }
+        });
+        // One request a connection: nothing is gained by more, and an idle connection costs.
+        let served = http1::Builder::new()
+            .timer(TokioTimer::new())
+            .header_read_timeout(newcomer.deadline.saturating_duration_since(Instant::now()))
+            .max_buf_size(HEADER_BYTES_MAX)
+            .max_headers(HEADERS_MAX)
+            .keep_alive(false)
+            .serve_connection(TokioIo::new(stream), service)
+            .with_upgrades()
+            .await;
+        drop(newcomer);
+        if let Err(error) = served {
+            tracing::debug!("a connection ended in HTTP: {error}");
+        }
+    }
+
+    fn answer<S: Transport>(&self, request: Request<Incoming>) -> Answer {
         match (request.method(), request.uri().path()) {
-            (_, "/connection/websocket") => self.upgrade(request),
+            (_, "/connection/websocket") => self.upgrade::<S>(request),
             (&Method::GET, "/dev/token") if self.hall.dev_secret.is_some() => self.dev_token(&request),
             (_, "/dev/token") if self.hall.dev_secret.is_some() => {
                 text(StatusCode::METHOD_NOT_ALLOWED, "only GET\n")
@@ -89,7 +106,7 @@ impl Http {
         }
     }
 
-    fn upgrade(&self, request: Request<Incoming>) -> Answer {
+    fn upgrade<S: Transport>(&self, request: Request<Incoming>) -> Answer {
         if !self.origin_is_allowed(&request) {
             self.hall.metrics.refused(Refusal::Origin);
             return text(StatusCode::FORBIDDEN, "this origin is not allowed; see --allow-origin\n");
@@ -106,7 +123,7 @@ impl Http {
             let protocol = HeaderValue::from_static(SUBPROTOCOL_JSON);
             answer.headers_mut().insert("sec-websocket-protocol", protocol);
         }
-        tokio::spawn(websocket::serve(self.hall.clone(), place, hyper::upgrade::on(request)));
+        tokio::spawn(websocket::serve::<S>(self.hall.clone(), place, hyper::upgrade::on(request)));
         answer
     }
 
@@ -158,7 +175,7 @@ fn text(status: StatusCode, body: impl Into<Bytes>) -> Answer {
 
 impl Origins {
     /// Whether a page of `origin` may connect that asked the host `asked`.
-    fn allow(&self, origin: &str, asked: Option<&str>) -> bool {
+    pub(crate) fn allow(&self, origin: &str, asked: Option<&str>) -> bool {
         let Some(host) = origin_host(origin) else { return false };
         match self {
             Self::OwnHost => asked.is_some_and(|asked| without_port(asked).eq_ignore_ascii_case(host)),

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 
-use super::code::ErrorCode;
+use super::code::{Disconnect, ErrorCode};
 use super::{
     ClientId, Command, Connected, DirectMessage, NamedChannel, Publication, Reply, Request, Subscribe,
 };
@@ -97,6 +97,12 @@ pub fn publication(channel: &str, publication: Publication<'_>) -> Bytes {
     out.extend_from_slice(info);
     out.extend_from_slice(b"}}}");
     out.into()
+}
+
+/// Encodes the push that ends a connection on which nothing else tells why.
+pub fn disconnect(why: Disconnect) -> Bytes {
+    let (code, reason) = (why.number(), why.reason());
+    format!(r#"{{"push":{{"disconnect":{{"code":{code},"reason":"{reason}"}}}}}}"#).into()
 }
 
 /// Encodes `reply` to the command `id`.
