@@ -260,8 +260,10 @@ fn banner(relay: &Relay, edges: &[Edge; 2]) -> anyhow::Result<String> {
     for (edge, name) in edges.iter().zip(["edge-1", "edge-2"]) {
         let (http, admin) = (edge.http_address()?, edge.admin_address()?);
         let line = edge.line_address()?.context("the line door is open in dev")?;
+        let tls = edge.tls_address()?.context("so is the one with TLS")?;
         text +=
             &format!("  {name}   ws://{http}/connection/websocket   line {line}   http://{admin}/metrics\n");
+        text += &format!("           https://localhost:{}/connection/webtransport\n", tls.port());
         lines.push(line);
     }
     text += &format!(

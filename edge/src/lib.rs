@@ -44,6 +44,7 @@ use tokio::time::timeout;
 use crate::core::{Hub, HubConfig};
 use crate::door::Hall;
 use crate::door::http::Http;
+use crate::door::http::pages::{Dev, Pages};
 use crate::door::webtransport::{self, WebTransport};
 use crate::eventloop::{EventLoop, INPUTS_MAX, unix};
 use crate::isolation::Isolation;
@@ -226,15 +227,17 @@ impl Edge {
         };
         let mut tasks = JoinSet::new();
         let origins = Arc::new(config.origins);
-        let door = Http::new(hall.clone(), Arc::clone(&origins));
+        let shown = config.tls.as_ref().map(|tls| Shown::new(tls.offer.clone()));
+        let tls_port = tls.first().and_then(|pair| pair.tcp.local_addr().ok()).map(|address| address.port());
+        let dev = hall.dev_secret.clone().map(|secret| Dev { secret, tls: shown.clone().zip(tls_port) });
+        let door = Http::new(hall.clone(), Arc::clone(&origins), Pages::new(dev));
         for listener in http {
             let (listener, door) = (TcpListener::from_std(listener)?, door.clone());
             tasks.spawn(door::accept(listener, halted.clone(), move |stream| door.serve(stream)));
         }
         let mut endpoints = Vec::new();
-        if let Some(Tls { offer, pairs, .. }) = config.tls {
+        if let (Some(Tls { offer, pairs, .. }), Some(shown)) = (config.tls, shown) {
             let certificate = CertificateMetrics::new(&registry, Use::Public, &offer);
-            let shown = Shown::new(offer);
             let (door, sessions) =
                 (door::tls::Tls::new(&shown, door), WebTransport::new(hall.clone(), origins));
             for Pair { tcp, udp } in tls {

@@ -1,4 +1,6 @@
-//! The public HTTP listener: upgrades to WebSocket, development tokens, and plain answers to everything else.
+//! The public HTTP listener: upgrades to WebSocket; `http/pages.rs` answers everything else.
+
+pub(crate) mod pages;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,18 +11,17 @@ use hyper::body::Incoming;
 use hyper::header::{CONTENT_TYPE, HOST, HeaderValue, ORIGIN, RETRY_AFTER};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
-use hyper::{Method, Request, Response, StatusCode};
+use hyper::{Request, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
-use proto::id::UserId;
 use tokio::net::TcpStream;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
 use tokio_tungstenite::tungstenite::handshake::server::create_response_with_body;
 
+use self::pages::Pages;
 use super::{Hall, Transport, websocket};
 use crate::Origins;
 use crate::metrics::{Door, Refusal};
-use crate::token;
 use crate::uplink::chance;
 
 /// How long a client may take to send its request's headers, a TLS handshake before them included.
@@ -44,6 +45,7 @@ pub(crate) struct Http {
     hall: Hall,
     origins: Arc<Origins>,
     half_open: Arc<Semaphore>,
+    pages: Arc<Pages>,
 }
 
 /// A connection that is no client yet.
@@ -56,8 +58,8 @@ pub(crate) struct Newcomer {
 type Answer = Response<Full<Bytes>>;
 
 impl Http {
-    pub(crate) fn new(hall: Hall, origins: Arc<Origins>) -> Self {
-        Self { hall, origins, half_open: Arc::new(Semaphore::new(HALF_OPEN_MAX)) }
+    pub(crate) fn new(hall: Hall, origins: Arc<Origins>, pages: Pages) -> Self {
+        Self { hall, origins, half_open: Arc::new(Semaphore::new(HALF_OPEN_MAX)), pages: Arc::new(pages) }
     }
 
     /// Room for one more connection, or none.
@@ -96,13 +98,9 @@ impl Http {
     }
 
     fn answer<S: Transport>(&self, request: Request<Incoming>) -> Answer {
-        match (request.method(), request.uri().path()) {
-            (_, "/connection/websocket") => self.upgrade::<S>(request),
-            (&Method::GET, "/dev/token") if self.hall.dev_secret.is_some() => self.dev_token(&request),
-            (_, "/dev/token") if self.hall.dev_secret.is_some() => {
-                text(StatusCode::METHOD_NOT_ALLOWED, "only GET\n")
-            }
-            _ => text(StatusCode::NOT_FOUND, "nothing here; clients connect at /connection/websocket\n"),
+        match request.uri().path() {
+            "/connection/websocket" => self.upgrade::<S>(request),
+            _ => self.pages.answer(&request),
         }
     }
 
@@ -133,17 +131,6 @@ impl Http {
         let Ok(origin) = origin.to_str() else { return false };
         let asked = request.headers().get(HOST).and_then(|host| host.to_str().ok());
         self.origins.allow(origin, asked)
-    }
-
-    fn dev_token(&self, request: &Request<Incoming>) -> Answer {
-        let user = request.uri().query().and_then(|query| query_value(query, "user")).unwrap_or_default();
-        let (Ok(user), Some(secret)) = (UserId::parse(&user), &self.hall.dev_secret) else {
-            return text(
-                StatusCode::BAD_REQUEST,
-                "say for whom: /dev/token?user=NAME (1 to 200 bytes, no , and #)\n",
-            );
-        };
-        text(StatusCode::OK, token::mint(secret, &user, None))
     }
 }
 
@@ -200,24 +187,6 @@ fn without_port(authority: &str) -> &str {
     }
 }
 
-/// The value of `name` in a query, percent-decoded.
-fn query_value(query: &str, name: &str) -> Option<String> {
-    let value = query.split('&').find_map(|pair| pair.strip_prefix(name)?.strip_prefix('='))?;
-    let mut bytes = Vec::with_capacity(value.len());
-    let mut rest = value.bytes();
-    while let Some(byte) = rest.next() {
-        bytes.push(match byte {
-            b'+' => b' ',
-            b'%' => {
-                let digits = [rest.next()?, rest.next()?];
-                u8::from_str_radix(std::str::from_utf8(&digits).ok()?, 16).ok()?
-            }
-            other => other,
-        });
-    }
-    String::from_utf8(bytes).ok()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -247,14 +216,5 @@ mod tests {
         let hosts = Origins::Hosts(vec!["localhost".to_owned()]);
         assert!(hosts.allow("http://localhost:5173", None));
         assert!(!hosts.allow("http://localhost.evil.org", None));
-    }
-
-    #[test]
-    fn a_query_names_its_user() {
-        assert_eq!(query_value("user=alice", "user").as_deref(), Some("alice"));
-        assert_eq!(query_value("x=1&user=j%C3%BCrgen+x", "user").as_deref(), Some("jürgen x"));
-        for query in ["", "user", "users=a", "user=%f", "user=%zz", "user=%ff"] {
-            assert_eq!(query_value(query, "user"), None, "{query}");
-        }
     }
 }

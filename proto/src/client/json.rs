@@ -316,6 +316,12 @@ mod tests {
     use super::*;
     use crate::id::InvalidChannel;
 
+    #[test]
+    fn a_disconnect_is_a_push_where_the_transport_has_no_word_for_it() {
+        let push = br#"{"push":{"disconnect":{"code":3001,"reason":"shutdown"}}}"#;
+        assert_eq!(disconnect(Disconnect::Shutdown), push.as_slice());
+    }
+
     fn decode(frame: &str) -> Vec<Command> {
         commands(&Bytes::copy_from_slice(frame.as_bytes())).collect()
     }
