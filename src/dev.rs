@@ -202,6 +202,7 @@ fn bind_edge(
         is_dev: true,
         max_clients: settings.max_clients as usize,
         origins: Origins::Hosts(["localhost", "127.0.0.1", "[::1]"].map(str::to_owned).to_vec()),
+        proxies: edge::Proxies::default(),
         ping_interval: Duration::from_secs(25),
         pong_timeout: Duration::from_secs(8),
     })?)

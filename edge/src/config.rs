@@ -13,7 +13,7 @@ use node::memory::{Place, StoreFlags};
 use proto::id::NodeName;
 
 use crate::door::http::{HALF_OPEN_MAX, origin_host};
-use crate::{Address, Config, Link, Origins, Tls};
+use crate::{Address, Config, Link, Network, Origins, Proxies, Tls};
 
 /// One edge: holds clients over WebSocket, and links to a relay for everybody who is elsewhere
 #[derive(Debug, Clone, Parser)]
@@ -65,6 +65,16 @@ pub struct Settings {
     #[arg(long, value_name = "ORIGIN")]
     pub allow_origin: Vec<String>,
 
+    /// Believes this balancer what it says of clients' addresses (X-Forwarded-For): an address, or a network such as
+    /// 10.0.0.0/8; repeatable [default: nobody]
+    #[arg(long, value_name = "NETWORK")]
+    pub trusted_proxy: Vec<Network>,
+
+    /// Every TCP connection of a trusted balancer to --listen and --tls-listen begins with a PROXY protocol header
+    /// (version 2)
+    #[arg(long)]
+    pub proxy_protocol: bool,
+
     /// Pings clients so often: whole seconds
     #[arg(long, value_name = "DURATION", default_value = "25s", value_parser = duration)]
     pub ping_interval: Duration,
@@ -104,6 +114,7 @@ pub fn check(loaded: &Loaded<Settings>) -> Result<(Config, Place), ConfigError> 
         is_dev: false,
         max_clients: settings.max_clients as usize,
         origins: origins(loaded)?,
+        proxies: proxies(loaded)?,
         ping_interval: settings.ping_interval,
         pong_timeout: settings.pong_timeout,
     };
@@ -157,6 +168,14 @@ fn tls(loaded: &Loaded<Settings>) -> Result<Option<Tls>, ConfigError> {
     let offer = certs::source::first(&mut pairs, SystemTime::now())
         .map_err(|error| loaded.refuse("tls_cert", &error.to_string()))?;
     Ok(Some(Tls { listen: Address::new(*listen, "--tls-listen"), offer, pairs }))
+}
+
+fn proxies(loaded: &Loaded<Settings>) -> Result<Proxies, ConfigError> {
+    let Settings { trusted_proxy: trusted, proxy_protocol: send_header, .. } = &loaded.settings;
+    if *send_header && trusted.is_empty() {
+        return Err(loaded.refuse("proxy_protocol", "of nobody; say who is believed with --trusted-proxy"));
+    }
+    Ok(Proxies { trusted: trusted.clone(), send_header: *send_header })
 }
 
 fn origins(loaded: &Loaded<Settings>) -> Result<Origins, ConfigError> {

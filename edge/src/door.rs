@@ -1,16 +1,18 @@
 //! The ways in: bind, accept, admit; from there on bytes become frames.
 //!
 //! `http.rs` answers HTTP and lets `websocket.rs` take over upgraded connections; `tls.rs` is a handshake in front of that.
-//! `webtransport.rs` is the way in over QUIC, `line.rs` that for terminals.
+//! `proxies.rs` knows who is behind a balancer. `webtransport.rs` is the way in over QUIC, `line.rs` that for terminals.
 //! A door knows nothing of sessions: it tells the event loop of a client, of its frames and of its end, and gives the
 //! client's outbox somebody who writes it (`client.rs`).
 
 pub(crate) mod http;
 pub(crate) mod line;
+pub(crate) mod proxies;
 pub(crate) mod tls;
 pub(crate) mod websocket;
 pub(crate) mod webtransport;
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -82,11 +84,11 @@ impl Guest {
     }
 }
 
-/// Accepts connections until `stop` becomes true and hands each to `serve`, which must not wait.
+/// Accepts connections until `stop` becomes true and hands each, with who it is from, to `serve`, which must not wait.
 pub(crate) async fn accept(
     listener: TcpListener,
     mut stop: watch::Receiver<bool>,
-    serve: impl Fn(TcpStream),
+    serve: impl Fn(TcpStream, IpAddr),
 ) -> Result<(), RunError> {
     loop {
         let accepted = tokio::select! {
@@ -94,10 +96,10 @@ pub(crate) async fn accept(
             _ = stop.wait_for(|stop| *stop) => return Ok(()),
         };
         match accepted {
-            Ok((stream, _)) => {
+            Ok((stream, peer)) => {
                 // Frames go out when they are written; batches are made above.
                 let _ = stream.set_nodelay(true);
-                serve(stream);
+                serve(stream, peer.ip().to_canonical());
             }
             // Out of descriptors or memory: wait for relief instead of spinning.
             Err(error) => {

@@ -41,6 +41,8 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
+pub use crate::door::proxies::{InvalidNetwork, Network, Proxies};
+
 use crate::core::{Hub, HubConfig};
 use crate::door::Hall;
 use crate::door::http::Http;
@@ -76,6 +78,8 @@ pub struct Config {
     pub max_clients: usize,
     /// Which pages may connect.
     pub origins: Origins,
+    /// Which balancers are believed.
+    pub proxies: Proxies,
     /// Time between pings.
     pub ping_interval: Duration,
     /// How long a pong may take; below `ping_interval`.
@@ -230,10 +234,10 @@ impl Edge {
         let shown = config.tls.as_ref().map(|tls| Shown::new(tls.offer.clone()));
         let tls_port = tls.first().and_then(|pair| pair.tcp.local_addr().ok()).map(|address| address.port());
         let dev = hall.dev_secret.clone().map(|secret| Dev { secret, tls: shown.clone().zip(tls_port) });
-        let door = Http::new(hall.clone(), Arc::clone(&origins), Pages::new(dev));
+        let door = Http::new(hall.clone(), Arc::clone(&origins), Pages::new(dev), config.proxies);
         for listener in http {
             let (listener, door) = (TcpListener::from_std(listener)?, door.clone());
-            tasks.spawn(door::accept(listener, halted.clone(), move |stream| door.serve(stream)));
+            tasks.spawn(door::accept(listener, halted.clone(), move |stream, peer| door.serve(stream, peer)));
         }
         let mut endpoints = Vec::new();
         if let (Some(Tls { offer, pairs, .. }), Some(shown)) = (config.tls, shown) {
@@ -242,7 +246,9 @@ impl Edge {
                 (door::tls::Tls::new(&shown, door), WebTransport::new(hall.clone(), origins));
             for Pair { tcp, udp } in tls {
                 let (listener, door) = (TcpListener::from_std(tcp)?, door.clone());
-                tasks.spawn(door::accept(listener, halted.clone(), move |stream| door.serve(stream)));
+                tasks.spawn(door::accept(listener, halted.clone(), move |stream, peer| {
+                    door.serve(stream, peer);
+                }));
                 let endpoint = webtransport::endpoint(udp, &shown)?;
                 endpoints.push(endpoint.clone());
                 tasks.spawn(webtransport::accept(endpoint, halted.clone(), sessions.clone()));
@@ -252,7 +258,7 @@ impl Edge {
         }
         if let Some(line) = line {
             let listener = TcpListener::from_std(line)?;
-            tasks.spawn(door::accept(listener, halted.clone(), move |stream| {
+            tasks.spawn(door::accept(listener, halted.clone(), move |stream, _| {
                 door::line::serve(&hall, stream);
             }));
         }

@@ -7,6 +7,8 @@ mod client;
 mod config;
 mod line;
 mod link;
+mod proxy;
+mod stream;
 mod token;
 
 use bytes::Bytes;
@@ -25,11 +27,13 @@ pub struct Target {
 }
 
 /// All of them.
-pub const TARGETS: [Target; 5] = [
+pub const TARGETS: [Target; 7] = [
     Target { name: "client", check: client::check },
     Target { name: "config", check: config::check },
     Target { name: "line", check: line::check },
     Target { name: "link", check: link::check },
+    Target { name: "proxy", check: proxy::check },
+    Target { name: "stream", check: stream::check },
     Target { name: "token", check: token::check },
 ];
 

@@ -308,6 +308,7 @@ pub fn start_edge(name: &str, identity: Identity, relay: SocketAddr, store: &Sto
         is_dev: true,
         max_clients: 500,
         origins: edge::Origins::OwnHost,
+        proxies: edge::Proxies::default(),
         ping_interval: Duration::from_secs(25),
         pong_timeout: Duration::from_secs(8),
     });

@@ -53,6 +53,16 @@ proptest! {
     }
 
     #[test]
+    fn a_balancers_header_that_is_like_a_kept_one_breaks_no_promise(change in change()) {
+        change.check("proxy");
+    }
+
+    #[test]
+    fn a_stream_that_is_like_a_kept_one_breaks_no_promise(change in change()) {
+        change.check("stream");
+    }
+
+    #[test]
     fn a_token_that_is_like_a_kept_one_breaks_no_promise(change in change()) {
         change.check("token");
     }

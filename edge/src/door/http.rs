@@ -2,6 +2,7 @@
 
 pub(crate) mod pages;
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,10 +16,11 @@ use hyper::{Request, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::TcpStream;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout_at};
 use tokio_tungstenite::tungstenite::handshake::server::create_response_with_body;
 
 use self::pages::Pages;
+use super::proxies::Proxies;
 use super::{Hall, Transport, websocket};
 use crate::Origins;
 use crate::metrics::{Door, Refusal};
@@ -46,6 +48,7 @@ pub(crate) struct Http {
     origins: Arc<Origins>,
     half_open: Arc<Semaphore>,
     pages: Arc<Pages>,
+    proxies: Arc<Proxies>,
 }
 
 /// A connection that is no client yet.
@@ -53,32 +56,61 @@ pub(crate) struct Newcomer {
     _permit: OwnedSemaphorePermit,
     /// By when its request must be there.
     pub(crate) deadline: Instant,
+    /// Who is there: at first whoever has opened the connection, and then who is known to be behind that.
+    address: IpAddr,
 }
 
 type Answer = Response<Full<Bytes>>;
 
 impl Http {
-    pub(crate) fn new(hall: Hall, origins: Arc<Origins>, pages: Pages) -> Self {
-        Self { hall, origins, half_open: Arc::new(Semaphore::new(HALF_OPEN_MAX)), pages: Arc::new(pages) }
+    pub(crate) fn new(hall: Hall, origins: Arc<Origins>, pages: Pages, proxies: Proxies) -> Self {
+        Self {
+            hall,
+            origins,
+            half_open: Arc::new(Semaphore::new(HALF_OPEN_MAX)),
+            pages: Arc::new(pages),
+            proxies: Arc::new(proxies),
+        }
     }
 
     /// Room for one more connection, or none.
-    pub(crate) fn let_in(&self) -> Option<Newcomer> {
+    pub(crate) fn let_in(&self, peer: IpAddr) -> Option<Newcomer> {
         let permit = Arc::clone(&self.half_open).try_acquire_owned().ok()?;
-        Some(Newcomer { _permit: permit, deadline: Instant::now() + HEADERS_MAX_WAIT })
+        Some(Newcomer { _permit: permit, deadline: Instant::now() + HEADERS_MAX_WAIT, address: peer })
     }
 
     /// Serves one connection in a task of its own.
-    pub(crate) fn serve(&self, stream: TcpStream) {
-        let Some(newcomer) = self.let_in() else { return };
+    pub(crate) fn serve(&self, mut stream: TcpStream, peer: IpAddr) {
+        let Some(mut newcomer) = self.let_in(peer) else { return };
         let http = self.clone();
-        tokio::spawn(async move { http.converse(stream, newcomer).await });
+        tokio::spawn(async move {
+            if http.is_introduced(&mut stream, &mut newcomer).await {
+                http.converse(stream, newcomer).await;
+            }
+        });
+    }
+
+    /// Whether a balancer has said in time whom it speaks for. Who is no balancer need not.
+    pub(crate) async fn is_introduced(&self, stream: &mut TcpStream, newcomer: &mut Newcomer) -> bool {
+        let read = self.proxies.read_header(stream, newcomer.address);
+        match timeout_at(newcomer.deadline, read).await {
+            Ok(Ok(address)) => {
+                newcomer.address = address;
+                return true;
+            }
+            Ok(Err(error)) => {
+                tracing::debug!(balancer = %newcomer.address, "a connection of no use: {error}");
+            }
+            Err(_) => tracing::debug!(balancer = %newcomer.address, "no PROXY protocol header in time"),
+        }
+        false
     }
 
     /// Answers one request, until its answer is out or its connection is somebody else's.
     pub(crate) async fn converse<S: Transport>(self, stream: S, newcomer: Newcomer) {
+        let peer = newcomer.address;
         let service = service_fn(move |request| {
-            let answer = self.answer::<S>(request);
+            let answer = self.answer::<S>(request, peer);
             async { Ok::<_, std::convert::Infallible>(answer) }
         });
         // One request a connection: nothing is gained by more, and an idle connection costs.
@@ -97,14 +129,14 @@ impl Http {
         }
     }
 
-    fn answer<S: Transport>(&self, request: Request<Incoming>) -> Answer {
+    fn answer<S: Transport>(&self, request: Request<Incoming>, peer: IpAddr) -> Answer {
         match request.uri().path() {
-            "/connection/websocket" => self.upgrade::<S>(request),
+            "/connection/websocket" => self.upgrade::<S>(request, peer),
             _ => self.pages.answer(&request),
         }
     }
 
-    fn upgrade<S: Transport>(&self, request: Request<Incoming>) -> Answer {
+    fn upgrade<S: Transport>(&self, request: Request<Incoming>, peer: IpAddr) -> Answer {
         if !self.origin_is_allowed(&request) {
             self.hall.metrics.refused(Refusal::Origin);
             return text(StatusCode::FORBIDDEN, "this origin is not allowed; see --allow-origin\n");
@@ -117,6 +149,8 @@ impl Http {
             return answer;
         };
         let Some(place) = self.hall.capacity.take(Door::WebSocket) else { return full() };
+        let address = self.proxies.client(peer, request.headers());
+        tracing::debug!(%address, "a client comes in over WebSocket");
         if offers_json(&request) {
             let protocol = HeaderValue::from_static(SUBPROTOCOL_JSON);
             answer.headers_mut().insert("sec-websocket-protocol", protocol);

@@ -1,5 +1,6 @@
 //! HTTPS and WebSocket over TLS: a handshake in front of the HTTP door, and no difference behind it.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use certs::public::Shown;
@@ -25,10 +26,13 @@ impl Tls {
     }
 
     /// Serves one connection in a task of its own. Handshake and request head have one deadline together.
-    pub(crate) fn serve(&self, stream: TcpStream) {
-        let Some(newcomer) = self.http.let_in() else { return };
+    pub(crate) fn serve(&self, mut stream: TcpStream, peer: IpAddr) {
+        let Some(mut newcomer) = self.http.let_in(peer) else { return };
         let Self { acceptor, http } = self.clone();
         tokio::spawn(async move {
+            if !http.is_introduced(&mut stream, &mut newcomer).await {
+                return;
+            }
             match timeout_at(newcomer.deadline, acceptor.accept(stream)).await {
                 Ok(Ok(stream)) => http.converse(stream, newcomer).await,
                 Ok(Err(error)) => tracing::debug!("a TLS handshake failed: {error}"),

@@ -26,7 +26,7 @@ use quinn::crypto::rustls::QuicServerConfig;
 use quinn::{Endpoint, Incoming, ServerConfig, TransportConfig, VarInt};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::time::{Instant, timeout, timeout_at};
-use web_transport_quinn::{RecvStream, Request, SendStream, Session};
+use web_transport_quinn::{RecvStream, Request, SendStream, ServerError, Session};
 
 use super::{Guest, Hall};
 use crate::Origins;
@@ -187,7 +187,7 @@ impl WebTransport {
             }
         };
         match self.admit(&request) {
-            Ok(place) => match timeout_at(deadline, request.ok()).await {
+            Ok(place) => match timeout_at(deadline, self.let_in(request)).await {
                 Ok(Ok(session)) => Some((place, session)),
                 Ok(Err(_)) | Err(_) => None,
             },
@@ -199,6 +199,12 @@ impl WebTransport {
                 None
             }
         }
+    }
+
+    async fn let_in(&self, request: Request) -> Result<Session, ServerError> {
+        let address = request.conn().remote_address().ip().to_canonical();
+        tracing::debug!(%address, "a client comes in over WebTransport");
+        request.ok().await
     }
 
     fn admit(&self, request: &Request) -> Result<Place, StatusCode> {
