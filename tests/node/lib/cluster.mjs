@@ -10,6 +10,7 @@ const TWO = '127.0.0.1:0,127.0.0.1:0';
 /** Every address of `causeway dev` left to the kernel. */
 const ANYWHERE = {
   listen: TWO,
+  'tls-listen': TWO,
   'line-listen': TWO,
   'admin-listen': TWO,
   'relay-listen': '127.0.0.1:0',
@@ -36,9 +37,11 @@ export async function startDev(settings = {}, options = {}) {
 /** What the banner says. */
 export function nodes(banner) {
   const edge = (name) => {
-    const pattern = new RegExp(`${name} +(ws://([^/]+)/\\S+) +line (\\S+) +http://(\\S+)/metrics`);
-    const [, url, http, line, admin] = banner.match(pattern);
-    return { name, url, http: `http://${http}`, line, admin: `http://${admin}` };
+    const pattern = new RegExp(
+      `${name} +(ws://([^/]+)/\\S+) +line (\\S+) +http://(\\S+)/metrics\\n +(https://localhost:(\\d+)/\\S+)`,
+    );
+    const [, url, http, line, admin, webtransport, tls] = banner.match(pattern);
+    return { name, url, http: `http://${http}`, https: `https://localhost:${tls}`, webtransport, line, admin: `http://${admin}` };
   };
   const [, links, admin] = banner.match(/relay-1 +links (\S+) \(UDP\) +http:\/\/(\S+)\/metrics/);
   const relay = { name: 'relay-1', links, admin: `http://${admin}` };
@@ -65,7 +68,8 @@ export async function startEdge(settings = {}, options = {}) {
   const { websocket: url, admin } = lines.find((line) => line.message === 'listening');
   const { line } = lines.find((line) => line.message === 'line door open');
   const http = url.replace('ws://', 'http://').replace('/connection/websocket', '');
-  return { child, url, http, line, admin, stop: () => child.kill() };
+  const { websocket: wss, webtransport } = lines.find((line) => line.message === 'listening with TLS') ?? {};
+  return { child, url, wss, webtransport, http, line, admin, stop: () => child.kill() };
 }
 
 export function secretFile(secret = SECRET) {
