@@ -1,12 +1,15 @@
-// A WebTransport client from somebody else: aioquic, which `tests/run install` puts into target/tools/python.
+// A WebTransport client from somebody else: aioquic, which `tests/run install` puts into target/tools.
 
+import { readdirSync } from 'node:fs';
 import path from 'node:path';
 
 import { Child, ROOT } from './process.mjs';
 import { tokenFor } from './token.mjs';
 import { Inbox, SOON } from './wait.mjs';
 
-const PYTHON = path.resolve(ROOT, process.env.CARGO_TARGET_DIR ?? 'target', 'tools/python/bin/python3');
+const TOOLS = path.resolve(ROOT, process.env.CARGO_TARGET_DIR ?? 'target', 'tools');
+const AIOQUIC = readdirSync(TOOLS).find((name) => name.startsWith('aioquic-')) ?? 'aioquic is not installed';
+const PYTHON = path.join(TOOLS, AIOQUIC, 'bin/python');
 const SCRIPT = path.resolve(ROOT, 'tests/node/lib/webtransport.py');
 
 export class Peer {
