@@ -180,7 +180,7 @@ describe('metrics', { concurrency: true, timeout: 60_000 }, () => {
       }
       await request(`${first.http}/zebra`);
       assert.deepEqual(await count(), before);
-      const allowed = new Set(['door', 'outcome', 'verdict', 'code', 'reason', 'version', 'le', 'answer', 'result', 'connection', 'kind']);
+      const allowed = new Set(['door', 'outcome', 'verdict', 'code', 'reason', 'version', 'le', 'answer', 'result', 'connection', 'kind', 'certificate']);
       for (const node of nodes) {
         const { text, series } = await metrics(node);
         assert.doesNotMatch(text, /zebra|127\.0\.0\.1/);

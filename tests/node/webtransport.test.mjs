@@ -1,6 +1,7 @@
 // The WebTransport door, from aioquic, which shares no code with it.
 
 import assert from 'node:assert/strict';
+import { readFileSync } from 'node:fs';
 import { after, before, test } from 'node:test';
 
 import { CertificateFiles } from './lib/certificate.mjs';
@@ -9,7 +10,7 @@ import { metrics } from './lib/http.mjs';
 import { Raw } from './lib/raw.mjs';
 import { tokenFor } from './lib/token.mjs';
 import { until } from './lib/wait.mjs';
-import { Peer } from './lib/webtransport.mjs';
+import { Peer, halfOpen } from './lib/webtransport.mjs';
 
 let dev;
 before(async () => (dev = await startDev()));
@@ -164,6 +165,28 @@ test('an edge that stops says so at once', async () => {
     assert.equal((await edge.child.end()).code, 0);
   } finally {
     await Promise.all(peers.map((peer) => peer.kill()));
+    await edge.stop();
+  }
+});
+
+test('handshakes that nobody goes on with keep nobody out, and most of them cost nothing', { timeout: 90_000 }, async (t) => {
+  const edge = await startEdge(new CertificateFiles().flags);
+  const begun = halfOpen(edge.webtransport, 2000);
+  try {
+    const [text] = await begun.said('stdout', /\{.*\}/, 60_000);
+    const answered = JSON.parse(text);
+    t.diagnostic(`of 2000 handshakes ${answered.retry} had to prove their address first`);
+    // Up to 64 are under way at once, and each is given up after 5 s.
+    assert.ok(answered.retry > 500, text);
+    const came = performance.now();
+    const client = await Peer.login(edge.webtransport, 'good', { token: tokenFor('good', {}, { secret: SECRET }) });
+    t.diagnostic(`a good client is in after ${Math.round(performance.now() - came)} ms, its program's start included`);
+    const kilobytes = Number(/VmRSS:\s+(\d+)/.exec(readFileSync(`/proc/${edge.child.process.pid}/status`, 'utf8'))[1]);
+    t.diagnostic(`the edge has ${Math.round(kilobytes / 1024)} MiB`);
+    assert.ok(kilobytes < 200 * 1024, `${kilobytes} KiB`);
+    await client.kill();
+  } finally {
+    await begun.kill();
     await edge.stop();
   }
 });

@@ -42,7 +42,8 @@ const STREAM_MAX_WAIT: Duration = Duration::from_secs(10);
 /// How long it may take from its stream to its connect command (client protocol: stale).
 const CONNECT_MAX_WAIT: Duration = Duration::from_secs(10);
 
-/// How long a client whose words have all been read may take to acknowledge the last ones.
+/// How long a client may take to read our last words and to go by itself. In browsers the end of a session overtakes what
+/// the page has not read yet.
 const DELIVERY_MAX: Duration = Duration::from_secs(1);
 
 /// How long the closing of a session may take, a refused one's too.
@@ -254,7 +255,7 @@ async fn converse(hall: &Hall, session: Session) {
         }
     };
     if why != Disconnect::Closed {
-        let _ = timeout(DELIVERY_MAX, say_goodbye(&mut send, why)).await;
+        let _ = timeout(DELIVERY_MAX, say_goodbye(&session, &mut send, why)).await;
     }
     close(&session, why).await;
 }
@@ -307,11 +308,12 @@ fn lines(batch: &mut Vec<Bytes>) -> Bytes {
     text.freeze()
 }
 
-/// Says why, and waits until it has arrived.
-async fn say_goodbye(stream: &mut SendStream, why: Disconnect) -> Option<()> {
+/// Says why, and waits until it has arrived and the client has gone.
+async fn say_goodbye(session: &Session, stream: &mut SendStream, why: Disconnect) -> Option<()> {
     stream.write_chunk(lines(&mut vec![json::disconnect(why)])).await.ok()?;
     stream.finish().ok()?;
     stream.stopped().await.ok()?;
+    session.closed().await;
     Some(())
 }
 

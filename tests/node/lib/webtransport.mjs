@@ -10,7 +10,13 @@ import { Inbox, SOON } from './wait.mjs';
 const TOOLS = path.resolve(ROOT, process.env.CARGO_TARGET_DIR ?? 'target', 'tools');
 const AIOQUIC = readdirSync(TOOLS).find((name) => name.startsWith('aioquic-')) ?? 'aioquic is not installed';
 const PYTHON = path.join(TOOLS, AIOQUIC, 'bin/python');
-const SCRIPT = path.resolve(ROOT, 'tests/node/lib/webtransport.py');
+const script = (name) => path.resolve(ROOT, 'tests/node/lib', name);
+
+/** Begins `count` QUIC handshakes and goes on with none; the child's output says how they were answered. */
+export function halfOpen(url, count) {
+  const { hostname, port } = new URL(url);
+  return new Child(PYTHON, [script('half_open.py'), hostname, port, count]);
+}
 
 export class Peer {
   /** Lines of the stream, as text; pings are answered and left out. */
@@ -22,7 +28,7 @@ export class Peer {
   #rest = Buffer.alloc(0);
 
   constructor(url, { headers = {} } = {}) {
-    this.child = new Child(PYTHON, [SCRIPT, url, JSON.stringify(headers)]);
+    this.child = new Child(PYTHON, [script('webtransport.py'), url, JSON.stringify(headers)]);
     this.child.process.stdout.on('data', () => this.#read());
     this.child.ended.then(() => {
       this.lines.end('the client ended');
