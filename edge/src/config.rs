@@ -15,7 +15,7 @@ use proto::id::NodeName;
 use crate::door::http::{HALF_OPEN_MAX, origin_host};
 use crate::{Address, Config, Link, Network, Origins, Proxies, Tls};
 
-/// One edge: holds clients over WebSocket, and links to a relay for everybody who is elsewhere
+/// One edge: holds clients over WebSocket and WebTransport, and links to a relay for everybody who is elsewhere
 #[derive(Debug, Clone, Parser)]
 #[command(name = "edge", version)]
 pub struct Settings {
