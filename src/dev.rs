@@ -272,7 +272,12 @@ fn banner(relay: &Relay, edges: &[Edge; 2]) -> anyhow::Result<String> {
         relay.link_address()?,
         relay.admin_address()?
     );
-    text += "Two terminals on two servers: type in one window each\n\n";
+    text += "Two windows of a browser on two servers: open one each\n\n";
+    for edge in edges {
+        // By name, since that is what the certificate's hash is trusted for.
+        text += &format!("  http://localhost:{}\n", edge.http_address()?.port());
+    }
+    text += "\nTwo terminals on two servers: type in one window each\n\n";
     for (line, user) in lines.iter().zip(["alice", "bob"]) {
         text += &format!("  (echo login {user}; cat) | nc {} {}\n", line.ip(), line.port());
     }

@@ -1,5 +1,6 @@
 //! The public HTTP listener: upgrades to WebSocket; `http/pages.rs` answers everything else.
 
+mod files;
 pub(crate) mod pages;
 
 use std::net::IpAddr;

@@ -1,4 +1,4 @@
-//! What the HTTP door answers to a GET: in development a token, and how to trust this machine.
+//! What the HTTP door answers to a GET: files for browsers, and in development a token, and how to trust this machine.
 
 use std::sync::Arc;
 
@@ -14,12 +14,14 @@ use hyper::{Method, Request, Response, StatusCode};
 use proto::id::UserId;
 use serde_json::json;
 
+use super::files::Files;
 use super::{Answer, text, without_port};
 use crate::token;
 
 /// What is there for browsers.
 #[derive(Debug)]
 pub(crate) struct Pages {
+    files: Files,
     dev: Option<Dev>,
 }
 
@@ -34,7 +36,7 @@ pub(crate) struct Dev {
 
 impl Pages {
     pub(crate) fn new(dev: Option<Dev>) -> Self {
-        Self { dev }
+        Self { files: Files::new(dev.is_some()), dev }
     }
 
     pub(super) fn answer<B>(&self, request: &Request<B>) -> Answer {
@@ -44,12 +46,15 @@ impl Pages {
             (Some(Dev { tls: Some((shown, port)), .. }), "/certificate-hash") => {
                 &|| certificate_hash(shown, *port, request)
             }
-            _ => {
-                return text(
-                    StatusCode::NOT_FOUND,
-                    "nothing here; clients connect at /connection/websocket\n",
-                );
-            }
+            _ => match self.files.find(path) {
+                Some(file) => &|| file.answer(request),
+                None => {
+                    return text(
+                        StatusCode::NOT_FOUND,
+                        "nothing here; clients connect at /connection/websocket\n",
+                    );
+                }
+            },
         };
         if matches!(*request.method(), Method::GET | Method::HEAD) {
             return answer();
