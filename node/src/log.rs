@@ -188,6 +188,20 @@ mod tests {
     }
 
     #[test]
+    fn a_library_that_warns_of_strangers_is_quiet_unless_it_is_named() {
+        let events = || {
+            tracing::warn!(target: "web_transport_quinn::session", "unknown capsule");
+            tracing::warn!("ours");
+        };
+
+        let quiet = logged("info", Format::Text, events);
+        let named = logged("info,web_transport_quinn=debug", Format::Text, events);
+
+        assert!(!quiet.contains("capsule") && quiet.contains("ours"), "{quiet}");
+        assert!(named.contains("capsule") && named.contains("ours"), "{named}");
+    }
+
+    #[test]
     fn levels_and_directives_are_filters() {
         for text in ["info", "OFF", "warn,edge=debug", "info,quinn::connection=trace", "edge[client]=debug"] {
             assert_eq!(text.parse(), Ok(Filter(text.to_owned())));
