@@ -16,5 +16,6 @@ pub mod link;
 pub mod log;
 pub mod memory;
 pub mod metrics;
+pub mod newcomers;
 pub mod outbox;
 pub mod process;
