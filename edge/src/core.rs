@@ -74,12 +74,14 @@ pub enum Event {
     },
     /// A client has come in through a door.
     Opened(Opened),
-    /// A client's frame: JSON, any number of commands.
+    /// A client's frame, or a slice of one ([`proto::client::json::slices`]): JSON, some commands.
     Frame {
         /// Whose.
         client: ClientKey,
         /// As it came.
         frame: Bytes,
+        /// Whether it goes on with the frame whose beginning was the last one.
+        is_rest: bool,
     },
     /// A client's command that its door has read already.
     Command {

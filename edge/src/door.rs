@@ -13,11 +13,12 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use node::outbox::{Drain, outbox};
+use bytes::Bytes;
 use node::process::RunError;
-use proto::client::ClientId;
 use proto::client::code::Disconnect;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{mpsc, watch};
+use proto::client::{ClientId, json};
 
 use crate::core::{ClientKey, Encoding, Event, OUTBOX_BYTES_MAX, Opened};
 use crate::eventloop::Input;
@@ -100,3 +101,10 @@ pub(crate) async fn accept(
 }
 
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+    /// Hands over a frame of commands, some of them at a time: what others sent meanwhile is heard in between.
+    pub(crate) async fn frame(&self, frame: Bytes) {
+        for (at, frame) in json::slices(frame).enumerate() {
+            self.tell(Event::Frame { client: self.client, frame, is_rest: at > 0 }).await;
+        }
+    }
+

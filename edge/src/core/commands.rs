@@ -34,20 +34,18 @@ impl From<ErrorCode> for Refusal {
 const PROTOCOL_BROKEN: Refusal = Refusal::Disconnect(Disconnect::BadRequest);
 
 impl Hub {
-    /// Executes the commands of a JSON frame in order, as long as the client is there.
-    pub(super) fn frame(&mut self, now: Instant, client: ClientKey, frame: &Bytes) {
+    /// Executes the commands of a JSON frame, or of a slice of one, in order, as long as the client is there.
+    pub(super) fn frame(&mut self, now: Instant, client: ClientKey, frame: &Bytes, is_rest: bool) {
+        let mut is_behind = is_rest;
         for command in json::commands(frame) {
-            let Some(session) = self.sessions.get(&client) else { return };
-            let was_refused = matches!(session.phase, Phase::Refused { .. });
-            self.command(now, client, command);
-            let is_refused = self
-                .sessions
-                .get(&client)
-                .is_some_and(|session| matches!(session.phase, Phase::Refused { .. }));
-            if is_refused && !was_refused {
-                // What stands behind a failing connect in its frame was sent in good faith.
-                return;
+            // What stands behind a failing connect in its frame was sent in good faith.
+            match self.sessions.get(&client).map(|session| &session.phase) {
+                None => return,
+                Some(Phase::Refused { .. }) if is_behind => return,
+                Some(Phase::New { .. } | Phase::Refused { .. } | Phase::Live(_)) => {}
             }
+            self.command(now, client, command);
+            is_behind = true;
         }
     }
 
