@@ -202,6 +202,11 @@ pub struct Ticket {
 /// What the Hub wants done.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Action {
+    /// This client has said who it is: it is no newcomer any more, and does not have to make room for one.
+    LoggedIn {
+        /// Who.
+        client: ClientKey,
+    },
     /// End this link; another will be made.
     CloseLink {
         /// Which.

@@ -8,21 +8,23 @@ pub(crate) mod http;
 pub(crate) mod line;
 pub(crate) mod websocket;
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use node::outbox::{Drain, outbox};
 use bytes::Bytes;
+use node::newcomers::{Lobby, Stay};
+use node::outbox::{Drain, outbox};
 use node::process::RunError;
 use proto::client::code::Disconnect;
+use proto::client::{ClientId, json};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{mpsc, watch};
-use proto::client::{ClientId, json};
 
 use crate::core::{ClientKey, Encoding, Event, OUTBOX_BYTES_MAX, Opened};
 use crate::eventloop::Input;
-use crate::metrics::{Capacity, Metrics};
+use crate::metrics::{Capacity, Door, Metrics, Place, Refusal};
 use crate::uplink::chance;
 
 /// What every door needs.
@@ -32,6 +34,8 @@ pub(crate) struct Hall {
     pub(crate) capacity: Capacity,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) next_client: Arc<AtomicU64>,
+    /// Clients that have a place and have not logged in.
+    pub(crate) newcomers: Lobby,
     /// The secret with which development tokens are signed; none outside development.
     pub(crate) dev_secret: Option<Arc<str>>,
 }
@@ -43,15 +47,44 @@ pub(crate) struct Guest {
     pub(crate) inputs: mpsc::Sender<Input>,
 }
 
+/// A client that is let in, and not yet logged in.
+#[derive(Debug)]
+pub(crate) struct Admission {
+    pub(crate) client: ClientKey,
+    pub(crate) place: Place,
+    pub(crate) stay: Stay,
+}
+
 impl Hall {
+    /// A number for whoever comes in next, higher than all before.
+    pub(crate) fn number(&self) -> u64 {
+        self.next_client.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// Lets in one more from `address`. Where all places are taken, a client that has not logged in gives way, and its
+    /// place is free when its task has ended, in this turn of the runtime; where everybody has logged in, nobody does.
+    pub(crate) fn admit(&self, address: IpAddr, door: Door) -> Option<Admission> {
+        let place = match self.capacity.take(door) {
+            Some(place) => place,
+            None if self.newcomers.make_room() => self.capacity.take_over(door),
+            None => {
+                self.metrics.refused(Refusal::Full);
+                return None;
+            }
+        };
+        let client = ClientKey(self.number());
+        let stay = self.newcomers.enter(client.0, address);
+        Some(Admission { client, place, stay })
+    }
+
     /// Tells the event loop of a new client.
     pub(crate) async fn open(
         &self,
+        client: ClientKey,
         encoding: Encoding,
         pings: bool,
         patience: Duration,
     ) -> (Guest, Drain<Disconnect>) {
-        let client = ClientKey(self.next_client.fetch_add(1, Ordering::Relaxed));
         let id = ClientId(uuid::Uuid::new_v4().as_u128());
         let (outbox, drain) = outbox(OUTBOX_BYTES_MAX);
         let opened = Opened { client, id, encoding, pings, patience, chance: chance(), outbox };
@@ -68,6 +101,13 @@ impl Guest {
         let _ = self.inputs.send(Input::Event(event)).await;
     }
 
+    /// Hands over a frame of commands, some of them at a time: what others sent meanwhile is heard in between.
+    pub(crate) async fn frame(&self, frame: Bytes) {
+        for (at, frame) in json::slices(frame).enumerate() {
+            self.tell(Event::Frame { client: self.client, frame, is_rest: at > 0 }).await;
+        }
+    }
+
     /// Tells that the client is gone, or must go.
     pub(crate) async fn closed(&self, why: Disconnect) {
         self.tell(Event::Closed { client: self.client, why }).await;
@@ -78,7 +118,7 @@ impl Guest {
 pub(crate) async fn accept(
     listener: TcpListener,
     mut stop: watch::Receiver<bool>,
-    serve: impl Fn(TcpStream),
+    serve: impl Fn(TcpStream, IpAddr),
 ) -> Result<(), RunError> {
     loop {
         let accepted = tokio::select! {
@@ -86,10 +126,10 @@ pub(crate) async fn accept(
             _ = stop.wait_for(|stop| *stop) => return Ok(()),
         };
         match accepted {
-            Ok((stream, _)) => {
+            Ok((stream, peer)) => {
                 // Frames go out when they are written; batches are made above.
                 let _ = stream.set_nodelay(true);
-                serve(stream);
+                serve(stream, peer.ip());
             }
             // Out of descriptors or memory: wait for relief instead of spinning.
             Err(error) => {
@@ -101,10 +141,3 @@ pub(crate) async fn accept(
 }
 
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
-    /// Hands over a frame of commands, some of them at a time: what others sent meanwhile is heard in between.
-    pub(crate) async fn frame(&self, frame: Bytes) {
-        for (at, frame) in json::slices(frame).enumerate() {
-            self.tell(Event::Frame { client: self.client, frame, is_rest: at > 0 }).await;
-        }
-    }
-

@@ -13,6 +13,7 @@ use tokio::time::{sleep, sleep_until};
 use node::admin::{Pulse, Readiness};
 use node::freeze::{TICK, frozen_for};
 use node::link::close;
+use node::newcomers::Lobby;
 
 use crate::core::{Action, Event, Generation, Hub, LinkOutboxes};
 use crate::freeze::departures_first;
@@ -55,6 +56,8 @@ pub(crate) struct EventLoop {
     pub(crate) answers: mpsc::Sender<Input>,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) capacity: Capacity,
+    /// Who has not logged in.
+    pub(crate) newcomers: Lobby,
     pub(crate) pulse: Pulse,
     pub(crate) readiness: Readiness,
     pub(crate) stop: watch::Receiver<bool>,
@@ -174,6 +177,7 @@ impl EventLoop {
                         close(&connection, code, &reason);
                     }
                 }
+                Action::LoggedIn { client } => self.newcomers.leave(client.0),
                 Action::WriteRoutes { edge, clients, writes } => self.ask(async move |store| {
                     let result = store.write_routes(&edge, clients, &writes).await;
                     Input::Event(Event::RoutesWritten { edge, writes, result })

@@ -183,7 +183,7 @@ impl Stay {
             return;
         }
         self.end = None;
-        pending().await
+        pending::<()>().await;
     }
 }
 

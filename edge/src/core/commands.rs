@@ -11,7 +11,7 @@ use proto::limits::CHANNELS_PER_CLIENT_MAX;
 use super::hub::Hub;
 use super::receipts::Pending;
 use super::session::{Greeting, Login, Parked, Phase, Subscription, ttl};
-use super::{ClientKey, Encoding, Outcome, Verdict};
+use super::{Action, ClientKey, Encoding, Outcome, Verdict};
 use crate::token::{Claims, TokenError, same_channels};
 
 /// How long a session outlives its token, so that a refresh may come late.
@@ -170,6 +170,7 @@ impl Hub {
             greeting: Some(greeting),
         }));
         session.start_heart(now, self.config.ping_interval);
+        self.actions.push_back(Action::LoggedIn { client });
         self.tally.clients += 1;
         self.arm(client);
         for channel in [personal].iter().chain(token_channels) {

@@ -66,6 +66,7 @@ impl Running {
             echoes,
             answers: inputs.clone(),
             capacity: Capacity::new(500, Arc::clone(&metrics)),
+            newcomers: Lobby::new(500),
             metrics,
             pulse: Pulse::new(),
             readiness: Readiness::new(),
