@@ -20,10 +20,10 @@ use node::process::RunError;
 use proto::client::code::Disconnect;
 use proto::client::{ClientId, json};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
 
 use crate::core::{ClientKey, Encoding, Event, OUTBOX_BYTES_MAX, Opened};
-use crate::eventloop::Input;
+use crate::eventloop::{Input, LARGE_FRAME_BYTES, LARGE_FRAMES_MAX};
 use crate::metrics::{Capacity, Door, Metrics, Place, Refusal};
 use crate::uplink::chance;
 
@@ -36,6 +36,7 @@ pub(crate) struct Hall {
     pub(crate) next_client: Arc<AtomicU64>,
     /// Clients that have a place and have not logged in.
     pub(crate) newcomers: Lobby,
+    pub(crate) large: LargeFrames,
     /// The secret with which development tokens are signed; none outside development.
     pub(crate) dev_secret: Option<Arc<str>>,
 }
@@ -45,6 +46,22 @@ pub(crate) struct Hall {
 pub(crate) struct Guest {
     pub(crate) client: ClientKey,
     pub(crate) inputs: mpsc::Sender<Input>,
+    large: LargeFrames,
+}
+
+/// Permits for large frames to wait for the event loop.
+#[derive(Debug, Clone)]
+pub(crate) struct LargeFrames(Arc<Semaphore>);
+
+impl LargeFrames {
+    pub(crate) fn new() -> Self {
+        Self(Arc::new(Semaphore::new(LARGE_FRAMES_MAX)))
+    }
+
+    /// Waits until a large frame may wait.
+    async fn permit(&self) -> OwnedSemaphorePermit {
+        Arc::clone(&self.0).acquire_owned().await.expect("nobody closes it")
+    }
 }
 
 /// A client that is let in, and not yet logged in.
@@ -88,7 +105,7 @@ impl Hall {
         let id = ClientId(uuid::Uuid::new_v4().as_u128());
         let (outbox, drain) = outbox(OUTBOX_BYTES_MAX);
         let opened = Opened { client, id, encoding, pings, patience, chance: chance(), outbox };
-        let guest = Guest { client, inputs: self.inputs.clone() };
+        let guest = Guest { client, inputs: self.inputs.clone(), large: self.large.clone() };
         guest.tell(Event::Opened(opened)).await;
         (guest, drain)
     }
@@ -103,8 +120,27 @@ impl Guest {
 
     /// Hands over a frame of commands, some of them at a time: what others sent meanwhile is heard in between.
     pub(crate) async fn frame(&self, frame: Bytes) {
+        if frame.len() > LARGE_FRAME_BYTES {
+            return Box::pin(self.large_frame(frame)).await;
+        }
         for (at, frame) in json::slices(frame).enumerate() {
             self.tell(Event::Frame { client: self.client, frame, is_rest: at > 0 }).await;
+        }
+    }
+
+    /// Each slice keeps the whole frame in memory, so that the last one gives back the permit.
+    async fn large_frame(&self, frame: Bytes) {
+        let mut permit = Some(self.large.permit().await);
+        let mut slices = json::slices(frame).enumerate().peekable();
+        while let Some((at, frame)) = slices.next() {
+            let event = Event::Frame { client: self.client, frame, is_rest: at > 0 };
+            let last = permit.take_if(|_| slices.peek().is_none());
+            let input = match last {
+                Some(permit) => Input::Large { event, permit },
+                None => Input::Event(event),
+            };
+            // It fails only while the process ends.
+            let _ = self.inputs.send(input).await;
         }
     }
 

@@ -40,8 +40,8 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 
 use crate::core::{Hub, HubConfig};
-use crate::door::Hall;
 use crate::door::http::Http;
+use crate::door::{Hall, LargeFrames};
 use crate::eventloop::{EventLoop, INPUTS_MAX, unix};
 use crate::isolation::Isolation;
 use crate::metrics::{Capacity, Metrics, RTT, RTT_BUCKETS};
@@ -183,6 +183,7 @@ impl Edge {
             next_client: Arc::new(AtomicU64::new(1)),
             // There are never more than places.
             newcomers: Lobby::new(usize::MAX),
+            large: LargeFrames::new(),
             dev_secret: config.token_hmac_secret.as_deref().filter(|_| config.is_dev).map(Into::into),
         };
         let eventloop = EventLoop {
