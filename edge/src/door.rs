@@ -177,3 +177,37 @@ pub(crate) async fn accept(
 }
 
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+#[cfg(test)]
+mod tests {
+    use tokio::task::yield_now;
+
+    use super::*;
+    use crate::eventloop::INPUTS_MAX;
+
+    #[tokio::test]
+    async fn only_so_many_large_frames_wait_and_small_ones_pass_them() {
+        let (inputs, mut receiver) = mpsc::channel(INPUTS_MAX);
+        let large = LargeFrames::new();
+        let guest = |n| Guest { client: ClientKey(n), inputs: inputs.clone(), large: large.clone() };
+        let flooding = guest(1);
+        let flood = tokio::spawn(async move {
+            loop {
+                flooding.frame(vec![b'x'; LARGE_FRAME_BYTES + 1].into()).await;
+            }
+        });
+        while receiver.len() < LARGE_FRAMES_MAX {
+            yield_now().await;
+        }
+        yield_now().await;
+        guest(2).frame(vec![b'x'; LARGE_FRAME_BYTES].into()).await;
+        assert_eq!(receiver.len(), LARGE_FRAMES_MAX + 1);
+
+        for _ in 0..LARGE_FRAMES_MAX {
+            assert!(matches!(receiver.recv().await, Some(Input::Large { .. })));
+        }
+        assert!(matches!(receiver.recv().await, Some(Input::Event(_))), "it waited for nobody's permit");
+        assert!(matches!(receiver.recv().await, Some(Input::Large { .. })), "the flood goes on");
+        flood.abort();
+    }
+}

@@ -15,7 +15,7 @@ import { pause, until, within } from './wait.mjs';
 export const MIB = 1 << 20;
 
 /** Growth where nothing else is said, and how near to where it was memory has to come back. */
-export const GROWTH_MAX = 32 * MIB;
+const GROWTH_MAX = 32 * MIB;
 const LEFT_MAX = 4 * MIB;
 
 /** How long memory may take to come back: the allocator keeps it for a second, closing connections for five. */
