@@ -21,7 +21,7 @@ use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::error::Error;
 use tokio_tungstenite::tungstenite::protocol::CloseFrame;
 
-use crate::core::{Event, OUTBOX_AGE_MAX};
+use crate::core::OUTBOX_AGE_MAX;
 use crate::door::{Guest, Transport};
 
 /// Bytes that go out in one WebSocket frame, unless one message has more.
@@ -80,7 +80,7 @@ async fn read_loop<S: Transport>(reader: &mut Reader<S>, guest: &Guest) -> Disco
             Ok(Message::Ping(_) | Message::Pong(_) | Message::Close(_) | Message::Frame(_)) => continue,
             Err(error) => return reason(&error),
         };
-        guest.tell(Event::Frame { client: guest.client, frame }).await;
+        guest.frame(frame).await;
     }
     Disconnect::Closed
 }

@@ -33,6 +33,7 @@ use certs::public::{Offer, Pairs, Shown};
 use node::admin::{Admin, Pulse, Readiness};
 use node::certificates::{self, CertificateMetrics, Use};
 use node::metrics::Registry;
+use node::newcomers::Lobby;
 use node::process::RunError;
 use proto::id::NodeName;
 use store::Store;
@@ -44,10 +45,10 @@ use tokio::time::timeout;
 pub use crate::door::proxies::{InvalidNetwork, Network, Proxies};
 
 use crate::core::{Hub, HubConfig};
-use crate::door::Hall;
 use crate::door::http::Http;
 use crate::door::http::pages::{Dev, Pages};
 use crate::door::webtransport::{self, WebTransport};
+use crate::door::{Hall, LargeFrames};
 use crate::eventloop::{EventLoop, INPUTS_MAX, unix};
 use crate::isolation::Isolation;
 use crate::listeners::{Listeners, Pair};
@@ -209,6 +210,9 @@ impl Edge {
             capacity: capacity.clone(),
             metrics: Arc::clone(&metrics),
             next_client: Arc::new(AtomicU64::new(1)),
+            // There are never more than places.
+            newcomers: Lobby::new(usize::MAX),
+            large: LargeFrames::new(),
             dev_secret: config.token_hmac_secret.as_deref().filter(|_| config.is_dev).map(Into::into),
         };
         let eventloop = EventLoop {
@@ -222,6 +226,7 @@ impl Edge {
             answers: inputs.clone(),
             metrics,
             capacity,
+            newcomers: hall.newcomers.clone(),
             pulse,
             readiness,
             stop: halted.clone(),
@@ -258,8 +263,8 @@ impl Edge {
         }
         if let Some(line) = line {
             let listener = TcpListener::from_std(line)?;
-            tasks.spawn(door::accept(listener, halted.clone(), move |stream, _| {
-                door::line::serve(&hall, stream);
+            tasks.spawn(door::accept(listener, halted.clone(), move |stream, address| {
+                door::line::serve(&hall, stream, address);
             }));
         }
         if let Some(Link { relay, identity, identities }) = config.relay {

@@ -166,6 +166,7 @@ fn server_config(identity: &Identity) -> quinn::ServerConfig {
         .expect("ring has the cipher suite of QUIC's first packets");
     let mut server = quinn::ServerConfig::with_crypto(Arc::new(tls));
     server.transport_config(Arc::new(node::link::transport()));
+    accept::bound(&mut server);
     server
 }
 

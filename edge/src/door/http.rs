@@ -15,8 +15,8 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{Request, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
+use node::newcomers::{Lobby, Stay};
 use tokio::net::TcpStream;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, timeout_at};
 use tokio_tungstenite::tungstenite::handshake::server::create_response_with_body;
 
@@ -24,7 +24,7 @@ use self::pages::Pages;
 use super::proxies::Proxies;
 use super::{Hall, Transport, websocket};
 use crate::Origins;
-use crate::metrics::{Door, Refusal};
+use crate::metrics::{Door, Ended, Metrics, Refusal};
 use crate::uplink::chance;
 
 /// How long a client may take to send its request's headers, a TLS handshake before them included.
@@ -36,7 +36,7 @@ const HEADER_BYTES_MAX: usize = 8 << 10;
 /// Headers of a request.
 const HEADERS_MAX: usize = 64;
 
-/// Connections that are still in TLS or HTTP at once; more are dropped.
+/// Connections that are still in TLS or HTTP at once; for one more, one of them has to go.
 pub(crate) const HALF_OPEN_MAX: usize = 1024;
 
 /// Seconds after which a refused client may come again: by chance, so that they do not come all at once.
@@ -47,14 +47,15 @@ const RETRY_SECONDS: (f64, f64) = (2.0, 10.0);
 pub(crate) struct Http {
     hall: Hall,
     origins: Arc<Origins>,
-    half_open: Arc<Semaphore>,
+    half_open: Lobby,
     pages: Arc<Pages>,
     proxies: Arc<Proxies>,
 }
 
 /// A connection that is no client yet.
 pub(crate) struct Newcomer {
-    _permit: OwnedSemaphorePermit,
+    stay: Stay,
+    metrics: Arc<Metrics>,
     /// By when its request must be there.
     pub(crate) deadline: Instant,
     /// Who is there: at first whoever has opened the connection, and then who is known to be behind that.
@@ -63,26 +64,41 @@ pub(crate) struct Newcomer {
 
 type Answer = Response<Full<Bytes>>;
 
+impl Newcomer {
+    /// What `body` comes to, unless this newcomer has to make room first.
+    pub(crate) async fn meanwhile<T>(&mut self, body: impl Future<Output = T>) -> Option<T> {
+        tokio::select! {
+            biased;
+            () = self.stay.ended() => {
+                self.metrics.ended(Ended::Http);
+                None
+            }
+            outcome = body => Some(outcome),
+        }
+    }
+}
+
 impl Http {
     pub(crate) fn new(hall: Hall, origins: Arc<Origins>, pages: Pages, proxies: Proxies) -> Self {
         Self {
             hall,
             origins,
-            half_open: Arc::new(Semaphore::new(HALF_OPEN_MAX)),
+            half_open: Lobby::new(HALF_OPEN_MAX),
             pages: Arc::new(pages),
             proxies: Arc::new(proxies),
         }
     }
 
-    /// Room for one more connection, or none.
-    pub(crate) fn let_in(&self, peer: IpAddr) -> Option<Newcomer> {
-        let permit = Arc::clone(&self.half_open).try_acquire_owned().ok()?;
-        Some(Newcomer { _permit: permit, deadline: Instant::now() + HEADERS_MAX_WAIT, address: peer })
+    /// Lets one more connection in.
+    pub(crate) fn let_in(&self, peer: IpAddr) -> Newcomer {
+        let stay = self.half_open.enter(self.hall.number(), peer);
+        let metrics = Arc::clone(&self.hall.metrics);
+        Newcomer { stay, metrics, deadline: Instant::now() + HEADERS_MAX_WAIT, address: peer }
     }
 
     /// Serves one connection in a task of its own.
     pub(crate) fn serve(&self, mut stream: TcpStream, peer: IpAddr) {
-        let Some(mut newcomer) = self.let_in(peer) else { return };
+        let mut newcomer = self.let_in(peer);
         let http = self.clone();
         tokio::spawn(async move {
             if http.is_introduced(&mut stream, &mut newcomer).await {
@@ -93,39 +109,41 @@ impl Http {
 
     /// Whether a balancer has said in time whom it speaks for. Who is no balancer need not.
     pub(crate) async fn is_introduced(&self, stream: &mut TcpStream, newcomer: &mut Newcomer) -> bool {
-        let read = self.proxies.read_header(stream, newcomer.address);
-        match timeout_at(newcomer.deadline, read).await {
-            Ok(Ok(address)) => {
-                newcomer.address = address;
+        let read = timeout_at(newcomer.deadline, self.proxies.read_header(stream, newcomer.address));
+        match newcomer.meanwhile(read).await {
+            Some(Ok(Ok(address))) => {
+                if address != newcomer.address {
+                    newcomer.stay = self.half_open.enter(self.hall.number(), address);
+                    newcomer.address = address;
+                }
                 return true;
             }
-            Ok(Err(error)) => {
+            Some(Ok(Err(error))) => {
                 tracing::debug!(balancer = %newcomer.address, "a connection of no use: {error}");
             }
-            Err(_) => tracing::debug!(balancer = %newcomer.address, "no PROXY protocol header in time"),
+            Some(Err(_)) => tracing::debug!(balancer = %newcomer.address, "no PROXY protocol header in time"),
+            None => {}
         }
         false
     }
 
     /// Answers one request, until its answer is out or its connection is somebody else's.
-    pub(crate) async fn converse<S: Transport>(self, stream: S, newcomer: Newcomer) {
+    pub(crate) async fn converse<S: Transport>(self, stream: S, mut newcomer: Newcomer) {
         let peer = newcomer.address;
         let service = service_fn(move |request| {
             let answer = self.answer::<S>(request, peer);
             async { Ok::<_, std::convert::Infallible>(answer) }
         });
         // One request a connection: nothing is gained by more, and an idle connection costs.
-        let served = http1::Builder::new()
+        let serving = http1::Builder::new()
             .timer(TokioTimer::new())
             .header_read_timeout(newcomer.deadline.saturating_duration_since(Instant::now()))
             .max_buf_size(HEADER_BYTES_MAX)
             .max_headers(HEADERS_MAX)
             .keep_alive(false)
             .serve_connection(TokioIo::new(stream), service)
-            .with_upgrades()
-            .await;
-        drop(newcomer);
-        if let Err(error) = served {
+            .with_upgrades();
+        if let Some(Err(error)) = newcomer.meanwhile(serving).await {
             tracing::debug!("a connection ended in HTTP: {error}");
         }
     }
@@ -149,14 +167,14 @@ impl Http {
             answer.headers_mut().insert("sec-websocket-version", HeaderValue::from_static("13"));
             return answer;
         };
-        let Some(place) = self.hall.capacity.take(Door::WebSocket) else { return full() };
         let address = self.proxies.client(peer, request.headers());
+        let Some(admission) = self.hall.admit(address, Door::WebSocket) else { return full() };
         tracing::debug!(%address, "a client comes in over WebSocket");
         if offers_json(&request) {
             let protocol = HeaderValue::from_static(SUBPROTOCOL_JSON);
             answer.headers_mut().insert("sec-websocket-protocol", protocol);
         }
-        tokio::spawn(websocket::serve::<S>(self.hall.clone(), place, hyper::upgrade::on(request)));
+        tokio::spawn(websocket::serve::<S>(self.hall.clone(), admission, hyper::upgrade::on(request)));
         answer
     }
 

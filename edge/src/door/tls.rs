@@ -27,16 +27,18 @@ impl Tls {
 
     /// Serves one connection in a task of its own. Handshake and request head have one deadline together.
     pub(crate) fn serve(&self, mut stream: TcpStream, peer: IpAddr) {
-        let Some(mut newcomer) = self.http.let_in(peer) else { return };
+        let mut newcomer = self.http.let_in(peer);
         let Self { acceptor, http } = self.clone();
         tokio::spawn(async move {
             if !http.is_introduced(&mut stream, &mut newcomer).await {
                 return;
             }
-            match timeout_at(newcomer.deadline, acceptor.accept(stream)).await {
-                Ok(Ok(stream)) => http.converse(stream, newcomer).await,
-                Ok(Err(error)) => tracing::debug!("a TLS handshake failed: {error}"),
-                Err(_) => tracing::debug!("a TLS handshake took too long"),
+            let handshake = timeout_at(newcomer.deadline, acceptor.accept(stream));
+            match newcomer.meanwhile(handshake).await {
+                Some(Ok(Ok(stream))) => http.converse(stream, newcomer).await,
+                Some(Ok(Err(error))) => tracing::debug!("a TLS handshake failed: {error}"),
+                Some(Err(_)) => tracing::debug!("a TLS handshake took too long"),
+                None => {}
             }
         });
     }

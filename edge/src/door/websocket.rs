@@ -4,14 +4,15 @@ use std::time::Duration;
 
 use hyper::upgrade::{OnUpgrade, Parts, Upgraded};
 use hyper_util::rt::TokioIo;
+use proto::client::code::Disconnect;
 use proto::limits::CLIENT_FRAME_BYTES_MAX;
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::protocol::{Role, WebSocketConfig};
 
-use super::{Hall, Transport};
+use super::{Admission, Hall, Transport};
 use crate::client;
 use crate::core::Encoding;
-use crate::metrics::Place;
+use crate::metrics::Ended;
 
 /// How long a client may take from its upgrade to its connect command (client protocol: stale).
 const CONNECT_MAX_WAIT: Duration = Duration::from_secs(10);
@@ -22,17 +23,41 @@ const READ_BUFFER_BYTES: usize = 4 << 10;
 /// Bytes that may wait inside tungstenite: a batch of `client.rs` and control frames.
 const WRITE_BUFFER_BYTES_MAX: usize = 512 << 10;
 
-/// Serves an upgraded connection to its end.
-pub(crate) async fn serve<S: Transport>(hall: Hall, place: Place, upgrade: OnUpgrade) {
-    let upgraded = match upgrade.await {
-        Ok(upgraded) => upgraded,
-        Err(error) => return tracing::debug!("a client went during its upgrade: {error}"),
-    };
+/// Serves an upgraded connection to its end, or until it has to make room.
+pub(crate) async fn serve<S: Transport>(hall: Hall, admission: Admission, upgrade: OnUpgrade) {
+    let Admission { client, place, mut stay } = admission;
     // What happens once must not make room in the future of every client for as long as that lives.
-    let stream = Box::pin(take_over::<S>(upgraded)).await;
-    let (guest, drain) = Box::pin(hall.open(Encoding::Json, true, CONNECT_MAX_WAIT)).await;
-    client::serve(stream, guest, drain).await;
+    let opened = Box::pin(async {
+        let stream = take_over::<S>(upgrade.await.map_err(Gone::Upgrading)?).await;
+        Ok((stream, hall.open(client, Encoding::Json, true, CONNECT_MAX_WAIT).await))
+    });
+    let opened = tokio::select! {
+        biased;
+        () = stay.ended() => Err(Gone::Ended),
+        opened = opened => opened,
+    };
+    let (stream, (guest, drain)) = match opened {
+        Ok(opened) => opened,
+        Err(Gone::Upgrading(error)) => return tracing::debug!("a client went during its upgrade: {error}"),
+        Err(Gone::Ended) => return hall.metrics.ended(Ended::WebSocket),
+    };
+    tokio::select! {
+        biased;
+        () = stay.ended() => {
+            hall.metrics.ended(Ended::WebSocket);
+            guest.closed(Disconnect::Crowded).await;
+        }
+        () = client::serve(stream, guest.clone(), drain) => {}
+    }
     drop(place);
+}
+
+/// Why an upgraded connection is served no further.
+enum Gone {
+    /// It went by itself.
+    Upgrading(hyper::Error),
+    /// It had to make room.
+    Ended,
 }
 
 /// Leaves nothing of HTTP behind: what was read too far lies in the buffer that had the headers, and is copied out of it.

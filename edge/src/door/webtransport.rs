@@ -17,6 +17,7 @@ use std::time::Duration;
 use bytes::{BufMut as _, Bytes, BytesMut};
 use certs::public::Shown;
 use hyper::StatusCode;
+use node::newcomers::Lobby;
 use node::outbox::{Drain, Taken};
 use node::process::RunError;
 use proto::client::code::Disconnect;
@@ -24,14 +25,15 @@ use proto::client::json;
 use proto::client::stream::LineFrames;
 use quinn::crypto::rustls::QuicServerConfig;
 use quinn::{Endpoint, Incoming, ServerConfig, TransportConfig, VarInt};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio::sync::watch;
 use tokio::time::{Instant, timeout, timeout_at};
 use web_transport_quinn::{RecvStream, Request, SendStream, ServerError, Session};
 
-use super::{Guest, Hall};
+use super::{Admission, Guest, Hall};
 use crate::Origins;
-use crate::core::{Encoding, Event, OUTBOX_AGE_MAX};
-use crate::metrics::{Door, Place, Refusal};
+use crate::core::{ClientKey, Encoding, Event, OUTBOX_AGE_MAX};
+use crate::eventloop::Input;
+use crate::metrics::{Door, Ended, Refusal};
 
 /// How long a client may take from its first packet to its CONNECT request.
 const HANDSHAKE_MAX: Duration = Duration::from_secs(5);
@@ -49,7 +51,7 @@ const DELIVERY_MAX: Duration = Duration::from_secs(1);
 /// How long the closing of a session may take, a refused one's too.
 const CLOSING_MAX: Duration = Duration::from_secs(5);
 
-/// Clients that may be in their handshake at once: as at the HTTP door. More are refused.
+/// Clients that may be in their handshake at once: as at the HTTP door. For one more, one of them has to go.
 const HALF_OPEN_MAX: usize = 1024;
 
 /// From so many on, who comes must first prove that he is where he says (QUIC's Retry): a round trip more for an honest
@@ -92,7 +94,7 @@ const BATCH_BYTES: usize = 16 << 10;
 pub(crate) struct WebTransport {
     hall: Hall,
     origins: Arc<Origins>,
-    half_open: Arc<Semaphore>,
+    half_open: Lobby,
 }
 
 /// Opens the door's side of UDP.
@@ -149,31 +151,33 @@ pub(crate) async fn accept(
 
 impl WebTransport {
     pub(crate) fn new(hall: Hall, origins: Arc<Origins>) -> Self {
-        Self { hall, origins, half_open: Arc::new(Semaphore::new(HALF_OPEN_MAX)) }
+        Self { hall, origins, half_open: Lobby::new(HALF_OPEN_MAX) }
     }
 
     /// Serves one connection in a task of its own.
     fn serve(&self, incoming: Incoming) {
-        let half_open = HALF_OPEN_MAX - self.half_open.available_permits();
-        if half_open >= HALF_OPEN_UNPROVED_MAX && !incoming.remote_address_validated() {
-            // It fails for addresses that are proved, which this one is not.
-            let _ = incoming.retry();
+        if self.half_open.len() >= HALF_OPEN_UNPROVED_MAX && incoming.may_retry() {
+            incoming.retry().expect("it may be");
             return;
         }
-        let Ok(permit) = Arc::clone(&self.half_open).try_acquire_owned() else { return incoming.refuse() };
+        let mut stay = self.half_open.enter(self.hall.number(), incoming.remote_address().ip());
         let door = self.clone();
         tokio::spawn(async move {
-            let entered = Box::pin(door.enter(incoming, permit)).await;
-            if let Some((place, session)) = entered {
-                // What happens once makes no room in the future of every client.
-                Box::pin(converse(&door.hall, session)).await;
-                drop(place);
+            // What happens once makes no room in the future of every client.
+            let entered = tokio::select! {
+                biased;
+                () = stay.ended() => return door.hall.metrics.ended(Ended::WebTransport),
+                entered = Box::pin(door.enter(incoming)) => entered,
+            };
+            drop(stay);
+            if let Some((admission, session)) = entered {
+                Box::pin(stay_or_go(&door.hall, admission, session)).await;
             }
         });
     }
 
     /// From the first packet to a session, or none.
-    async fn enter(&self, incoming: Incoming, _permit: OwnedSemaphorePermit) -> Option<(Place, Session)> {
+    async fn enter(&self, incoming: Incoming) -> Option<(Admission, Session)> {
         let deadline = Instant::now() + HANDSHAKE_MAX;
         let asked = timeout_at(deadline, async {
             let connection = incoming.await.map_err(|error| error.to_string())?;
@@ -188,8 +192,8 @@ impl WebTransport {
             }
         };
         match self.admit(&request) {
-            Ok(place) => match timeout_at(deadline, self.let_in(request)).await {
-                Ok(Ok(session)) => Some((place, session)),
+            Ok(admission) => match timeout_at(deadline, self.let_in(request)).await {
+                Ok(Ok(session)) => Some((admission, session)),
                 Ok(Err(_)) | Err(_) => None,
             },
             Err(status) => {
@@ -208,7 +212,7 @@ impl WebTransport {
         request.ok().await
     }
 
-    fn admit(&self, request: &Request) -> Result<Place, StatusCode> {
+    fn admit(&self, request: &Request) -> Result<Admission, StatusCode> {
         if request.url.path() != "/connection/webtransport" {
             self.hall.metrics.refused(Refusal::Handshake);
             return Err(StatusCode::NOT_FOUND);
@@ -217,7 +221,8 @@ impl WebTransport {
             self.hall.metrics.refused(Refusal::Origin);
             return Err(StatusCode::FORBIDDEN);
         }
-        self.hall.capacity.take(Door::WebTransport).ok_or(StatusCode::SERVICE_UNAVAILABLE)
+        let address = request.conn().remote_address().ip().to_canonical();
+        self.hall.admit(address, Door::WebTransport).ok_or(StatusCode::SERVICE_UNAVAILABLE)
     }
 
     /// As at the HTTP door: who names no origin comes from no page.
@@ -228,12 +233,29 @@ impl WebTransport {
     }
 }
 
-/// Serves a session to its end.
-async fn converse(hall: &Hall, session: Session) {
+/// Serves a session to its end, or until it has to make room.
+async fn stay_or_go(hall: &Hall, admission: Admission, session: Session) {
+    let Admission { client, place, mut stay } = admission;
+    tokio::select! {
+        biased;
+        () = stay.ended() => {
+            hall.metrics.ended(Ended::WebTransport);
+            let why = Disconnect::Crowded;
+            // It fails only while the process ends. A client that the Hub never heard of is no matter to it.
+            let _ = hall.inputs.send(Input::Event(Event::Closed { client, why })).await;
+            // Without another word: those take time, and somebody waits.
+            session.close(why.number().into(), why.reason().as_bytes());
+        }
+        () = converse(hall, client, &session) => {}
+    }
+    drop(place);
+}
+
+async fn converse(hall: &Hall, client: ClientKey, session: &Session) {
     let Ok(Ok((mut send, receive))) = timeout(STREAM_MAX_WAIT, session.accept_bi()).await else {
-        return close(&session, Disconnect::Stale).await;
+        return close(session, Disconnect::Stale).await;
     };
-    let (guest, mut drain) = Box::pin(hall.open(Encoding::Json, true, CONNECT_MAX_WAIT)).await;
+    let (guest, mut drain) = Box::pin(hall.open(client, Encoding::Json, true, CONNECT_MAX_WAIT)).await;
     let why = {
         let reading = read_loop(receive, &guest);
         let writing = write_loop(&mut send, &mut drain);
@@ -255,9 +277,9 @@ async fn converse(hall: &Hall, session: Session) {
         }
     };
     if why != Disconnect::Closed {
-        let _ = timeout(DELIVERY_MAX, say_goodbye(&session, &mut send, why)).await;
+        let _ = timeout(DELIVERY_MAX, say_goodbye(session, &mut send, why)).await;
     }
-    close(&session, why).await;
+    close(session, why).await;
 }
 
 /// Reads lines until there are no more, and answers why.
@@ -267,7 +289,7 @@ async fn read_loop(mut stream: RecvStream, guest: &Guest) -> Disconnect {
         frames.push(chunk.bytes);
         loop {
             match frames.next_frame() {
-                Ok(Some(frame)) => guest.tell(Event::Frame { client: guest.client, frame }).await,
+                Ok(Some(frame)) => guest.frame(frame).await,
                 Ok(None) => break,
                 Err(_) => return Disconnect::BadRequest,
             }
