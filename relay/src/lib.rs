@@ -126,8 +126,9 @@ impl Relay {
         tasks.spawn(obeying);
         tasks.spawn(sweep::sweep(store, self.config.sweep_interval, sweeps, Arc::clone(&metrics)));
         tasks.spawn(accept::accept(endpoint.clone(), inputs, pings, metrics));
+        let mut running = node::process::spawn(eventloop.run());
         tokio::select! {
-            () = eventloop.run() => {
+            () = &mut running => {
                 endpoint.close(0_u32.into(), b"the relay stops");
                 // Lets the last packets out; an edge that hears nothing gives up by itself.
                 let _ = tokio::time::timeout(Duration::from_secs(1), endpoint.wait_idle()).await;
