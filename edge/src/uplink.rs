@@ -7,7 +7,7 @@ use certs::link::Identity;
 use proto::id::NodeName;
 use proto::link::{CloseCode, STREAM_CONTROL, STREAM_HEARTBEAT};
 use quinn::crypto::rustls::QuicClientConfig;
-use quinn::{ClientConfig, Connection, ConnectionError, Endpoint, RecvStream, SendStream};
+use quinn::{ClientConfig, Connection, ConnectionError, Endpoint, EndpointConfig, RecvStream, SendStream};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout};
@@ -54,8 +54,7 @@ impl Uplink {
         inputs: mpsc::Sender<Input>,
         echoes: mpsc::Sender<Event>,
     ) -> std::io::Result<Self> {
-        let endpoint = Endpoint::client((std::net::Ipv6Addr::UNSPECIFIED, 0).into())
-            .or_else(|_| Endpoint::client((std::net::Ipv4Addr::UNSPECIFIED, 0).into()))?;
+        let endpoint = node::link::endpoint(EndpointConfig::default(), None, node::bind::udp_client()?)?;
         let tls = QuicClientConfig::try_from(identity.client_config(proto::link::ALPN))
             .map_err(|error| std::io::Error::other(error.to_string()))?;
         let mut tls = ClientConfig::new(Arc::new(tls));

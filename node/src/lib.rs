@@ -17,3 +17,4 @@ pub mod memory;
 pub mod metrics;
 pub mod outbox;
 pub mod process;
+pub mod udp;

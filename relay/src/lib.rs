@@ -151,7 +151,7 @@ fn endpoint(socket: std::net::UdpSocket, identity: &Identity) -> std::io::Result
     let cid_key = identity.derive(b"causeway quic cid");
     let cid_key = u64::from_be_bytes(cid_key[..8].try_into().expect("8 of 32 bytes"));
     config.cid_generator(move || Box::new(quinn_proto::HashedConnectionIdGenerator::from_key(cid_key)));
-    Endpoint::new(config, Some(server), socket, Arc::new(quinn::TokioRuntime))
+    node::link::endpoint(config, Some(server), socket)
 }
 
 /// Differs per deployment and is not known to clients.
