@@ -238,7 +238,7 @@ impl Head {
         let short = usize::from(second & 0x7f);
         let is_control = matches!(opcode, Opcode::Close | Opcode::Ping | Opcode::Pong);
         let is_masked = second & 0x80 != 0;
-        if first & 0x70 != 0 || !is_masked || is_control && (!is_last || short > CONTROL_BYTES_MAX) {
+        if first & 0x70 != 0 || !is_masked || is_control && !is_last {
             return Err(Violation::Framing);
         }
         let length_bytes = match short {
@@ -257,6 +257,9 @@ impl Head {
                 .iter()
                 .fold(0_usize, |length, &byte| length.saturating_mul(256).saturating_add(byte.into())),
         };
+        if is_control && bytes_missing > CONTROL_BYTES_MAX {
+            return Err(Violation::Framing);
+        }
         let mask = self.bytes[mask_at..mask_at + 4].try_into().expect("four bytes");
         self.filled = 0;
         Ok(Some(Frame { is_last, opcode, mask, bytes_missing }))

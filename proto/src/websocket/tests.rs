@@ -80,6 +80,7 @@ fn what_is_just_allowed_passes() {
     assert_eq!(all(&frame(9, true, &largest[..125])).0, [Received::Ping(bytes_of(&largest[..125]))]);
     // A length in a longer form than it needs.
     assert_eq!(all(&hex("81 fe 0001 00000000 78")), (vec![text("x")], None));
+    assert_eq!(all(&hex("89 fe 0001 00000000 78")), (vec![Received::Ping(bytes_of(b"x"))], None));
 }
 
 #[test]
