@@ -8,6 +8,7 @@ pub(crate) mod http;
 pub(crate) mod line;
 pub(crate) mod websocket;
 
+use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -17,6 +18,7 @@ use node::process::RunError;
 use proto::client::ClientId;
 use proto::client::code::Disconnect;
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{mpsc, watch};
 
 use crate::core::{ClientKey, Encoding, Event, OUTBOX_BYTES_MAX, Opened};
@@ -34,6 +36,9 @@ pub(crate) struct Hall {
     /// The secret with which development tokens are signed; none outside development.
     pub(crate) dev_secret: Option<Arc<str>>,
 }
+
+/// Waits until the event loop has room for an event, and hands it over.
+pub(crate) type HandingOver = Pin<Box<dyn Future<Output = ()> + Send>>;
 
 /// A client as its door sees it.
 #[derive(Debug, Clone)]
@@ -65,6 +70,22 @@ impl Guest {
     pub(crate) async fn tell(&self, event: Event) {
         // It fails only while the process ends.
         let _ = self.inputs.send(Input::Event(event)).await;
+    }
+
+    /// Hands an event to the event loop at once, or answers what does it as soon as there is room.
+    pub(crate) fn hand_over(&self, event: Event) -> Option<HandingOver> {
+        match self.inputs.try_send(Input::Event(event)) {
+            Ok(()) => None,
+            Err(TrySendError::Full(input)) => {
+                let inputs = self.inputs.clone();
+                Some(Box::pin(async move {
+                    // It fails only while the process ends.
+                    let _ = inputs.send(input).await;
+                }))
+            }
+            // The process ends.
+            Err(TrySendError::Closed(_)) => None,
+        }
     }
 
     /// Tells that the client is gone, or must go.

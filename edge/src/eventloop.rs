@@ -23,9 +23,12 @@ use crate::metrics::{Capacity, Metrics};
 #[derive(Debug)]
 pub(crate) enum Input {
     Event(Event),
-    LinkOpened { generation: Generation, outboxes: LinkOutboxes, connection: Connection },
+    LinkOpened { generation: Generation, outboxes: Box<LinkOutboxes>, connection: Connection },
     LeasesRead(Result<Leases, StoreError>),
 }
+
+/// A client's frame is moved three times on its way into the Hub.
+const _: () = assert!(size_of::<Input>() <= 80);
 
 /// Events that wait; readers wait when it is full, and TCP's and QUIC's flow control hold back whoever sends to them.
 pub(crate) const INPUTS_MAX: usize = 1024;

@@ -122,7 +122,8 @@ impl Uplink {
         let (heartbeat, echoes) = stream(&connection, STREAM_HEARTBEAT, PRIORITY_HEARTBEAT).await?;
         let (control, answers) = stream(&connection, STREAM_CONTROL, PRIORITY_CONTROL).await?;
         let outboxes = write_link(&connection, heartbeat, control, &mut tasks).await?;
-        let opened = Input::LinkOpened { generation, outboxes, connection: connection.clone() };
+        let opened =
+            Input::LinkOpened { generation, outboxes: Box::new(outboxes), connection: connection.clone() };
         self.inputs.send(opened).await.map_err(|_| OpenError::Stopping)?;
         let downlink = Downlink { generation, inputs: self.inputs.clone(), echoes: self.echoes.clone() };
         downlink.spawn(&connection, echoes, answers, &mut tasks);

@@ -1,4 +1,4 @@
-//! Words both sides speak: the client protocol and the link protocol.
+//! Words both sides speak: the client protocol, the link protocol, and WebSocket below the former.
 //!
 //! Pure: bytes in, values out. No socket, clock, task or chance in here, so that every decoder can be fuzzed and
 //! every encoder pinned in hex.
@@ -7,3 +7,4 @@ pub mod client;
 pub mod id;
 pub mod limits;
 pub mod link;
+pub mod websocket;

@@ -8,6 +8,7 @@ mod config;
 mod line;
 mod link;
 mod token;
+mod websocket;
 
 use bytes::Bytes;
 use proto::client::{ClientId, NamedChannel, Publication, json};
@@ -25,12 +26,13 @@ pub struct Target {
 }
 
 /// All of them.
-pub const TARGETS: [Target; 5] = [
+pub const TARGETS: [Target; 6] = [
     Target { name: "client", check: client::check },
     Target { name: "config", check: config::check },
     Target { name: "line", check: line::check },
     Target { name: "link", check: link::check },
     Target { name: "token", check: token::check },
+    Target { name: "websocket", check: websocket::check },
 ];
 
 /// Cuts `bytes` in several ways, which are the same each time: whole, byte by byte, and in pieces of sizes that the bytes

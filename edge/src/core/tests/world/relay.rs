@@ -43,7 +43,7 @@ impl World {
         self.relay = Some(Relay { control: control_drain, heartbeat: heartbeat_drain, lanes: lane_drains });
         self.unanswered.clear();
         let link = LinkOutboxes { control, heartbeat, lanes };
-        self.tell(Event::LinkOpened { generation: self.generation(), link });
+        self.tell(Event::LinkOpened { generation: self.generation(), link: Box::new(link) });
         self.generation()
     }
 
