@@ -23,17 +23,18 @@ use std::time::Duration;
 use bytes::{Buf as _, Bytes, BytesMut};
 use node::outbox::{Drain, Taken};
 use proto::client::code::Disconnect;
+use proto::client::json::Slices;
 use proto::websocket::{Decoder, Opcode, Received, close_payload, put_control, put_head};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, ReadBuf};
 use tokio::time::{Sleep, sleep, timeout};
 
-use crate::core::{Event, OUTBOX_AGE_MAX};
+use crate::core::OUTBOX_AGE_MAX;
 use crate::door::{Guest, HandingOver};
 
 /// Bytes that one read takes.
-const READ_BYTES: usize = 16 << 10;
+pub(crate) const READ_BYTES: usize = 16 << 10;
 
-/// Reads, and frames handed over, before others have their turn.
+/// Reads, and frames or slices of them handed over, before others have their turn.
 const READS_A_TURN: usize = 4;
 const FRAMES_A_TURN: usize = 128;
 
@@ -49,14 +50,16 @@ const LINGER_BYTES_MAX: u64 = 1 << 20;
 /// A client behind its handshake, on any stream of bytes.
 ///
 /// # Invariants
-/// While `handing_over` is there nothing is decoded, and while there is something undecoded nothing is read.
+/// While `handing_over` or a slice is there nothing is decoded, and while there is something undecoded nothing is read.
 pub(crate) struct Connection<S> {
     stream: S,
     guest: Guest,
     drain: Drain<Disconnect>,
     decoder: Decoder,
     undecoded: BytesMut,
-    /// A frame for which the event loop had no room.
+    /// What is not yet handed over of the frame that was decoded last.
+    slices: Slices,
+    /// A slice for which the event loop had no room.
     handing_over: Option<HandingOver>,
     /// What the last ping that is not answered said.
     pong: Option<Bytes>,
@@ -98,6 +101,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             drain,
             decoder: Decoder::default(),
             undecoded: early,
+            slices: Slices::default(),
             handing_over: None,
             pong: None,
             unwritten: Bytes::new(),
@@ -149,10 +153,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                 ready!(handing_over.as_mut().poll(context));
                 self.handing_over = None;
             }
+            if let Some(handing_over) = self.guest.rest(&mut self.slices) {
+                self.handing_over = handing_over;
+                continue;
+            }
             match self.decoder.next(&mut self.undecoded) {
                 Ok(Some(Received::Text(frame) | Received::Binary(frame))) => {
-                    let client = self.guest.client;
-                    self.handing_over = self.guest.hand_over(Event::Frame { client, frame });
+                    self.handing_over = self.guest.frame(frame, &mut self.slices);
                 }
                 Ok(Some(Received::Ping(payload))) => self.pong = Some(payload),
                 Ok(Some(Received::Close(payload))) => return Poll::Ready(Err(End::Goodbye(payload))),

@@ -74,12 +74,14 @@ pub enum Event {
     },
     /// A client has come in through a door.
     Opened(Opened),
-    /// A client's frame: JSON, any number of commands.
+    /// A client's frame, or a slice of one ([`proto::client::json::slices`]): JSON, some commands.
     Frame {
         /// Whose.
         client: ClientKey,
         /// As it came.
         frame: Bytes,
+        /// Whether it goes on with the frame whose beginning was the last one.
+        is_rest: bool,
     },
     /// A client's command that its door has read already.
     Command {
@@ -200,6 +202,11 @@ pub struct Ticket {
 /// What the Hub wants done.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Action {
+    /// This client has said who it is: it is no newcomer any more, and does not have to make room for one.
+    LoggedIn {
+        /// Who.
+        client: ClientKey,
+    },
     /// End this link; another will be made.
     CloseLink {
         /// Which.

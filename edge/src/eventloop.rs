@@ -5,15 +5,18 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use proto::id::NodeName;
+use proto::limits::CLIENT_FRAME_BYTES_MAX;
 use quinn::Connection;
 use store::{Beat, Leases, Score, Store, StoreError};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{OwnedSemaphorePermit, mpsc, watch};
 use tokio::time::{sleep, sleep_until};
 
 use node::admin::{Pulse, Readiness};
 use node::freeze::{TICK, frozen_for};
 use node::link::close;
+use node::newcomers::Lobby;
 
+use crate::client::READ_BYTES;
 use crate::core::{Action, Event, Generation, Hub, LinkOutboxes};
 use crate::freeze::departures_first;
 use crate::isolation::Isolation;
@@ -23,7 +26,16 @@ use crate::metrics::{Capacity, Metrics};
 #[derive(Debug)]
 pub(crate) enum Input {
     Event(Event),
-    LinkOpened { generation: Generation, outboxes: Box<LinkOutboxes>, connection: Connection },
+    /// The end of a large frame, of which only so many may wait.
+    Large {
+        event: Box<Event>,
+        permit: OwnedSemaphorePermit,
+    },
+    LinkOpened {
+        generation: Generation,
+        outboxes: Box<LinkOutboxes>,
+        connection: Connection,
+    },
     LeasesRead(Result<Leases, StoreError>),
 }
 
@@ -32,6 +44,16 @@ const _: () = assert!(size_of::<Input>() <= 80);
 
 /// Events that wait; readers wait when it is full, and TCP's and QUIC's flow control hold back whoever sends to them.
 pub(crate) const INPUTS_MAX: usize = 1024;
+
+/// A frame of a client that is larger may wait only together with [`LARGE_FRAMES_MAX`] others, so that all that waits is
+/// below 20 MiB: 4 in large frames, and 16 where of each whole read one small frame is left.
+pub(crate) const LARGE_FRAME_BYTES: usize = 4 << 10;
+
+/// See [`LARGE_FRAME_BYTES`].
+pub(crate) const LARGE_FRAMES_MAX: usize = 64;
+
+const _: () = assert!(LARGE_FRAMES_MAX * CLIENT_FRAME_BYTES_MAX <= 4 << 20);
+const _: () = assert!(INPUTS_MAX * READ_BYTES <= 16 << 20);
 
 /// Inputs that one turn takes.
 const BATCH: usize = 256;
@@ -58,6 +80,8 @@ pub(crate) struct EventLoop {
     pub(crate) answers: mpsc::Sender<Input>,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) capacity: Capacity,
+    /// Who has not logged in.
+    pub(crate) newcomers: Lobby,
     pub(crate) pulse: Pulse,
     pub(crate) readiness: Readiness,
     pub(crate) stop: watch::Receiver<bool>,
@@ -160,6 +184,10 @@ impl EventLoop {
                 }
                 self.hub.handle(now, event);
             }
+            Input::Large { event, permit } => {
+                self.hub.handle(now, *event);
+                drop(permit);
+            }
             Input::LinkOpened { generation, outboxes, connection } => {
                 self.link = Some((generation, connection));
                 self.hub.handle(now, Event::LinkOpened { generation, link: outboxes });
@@ -177,6 +205,7 @@ impl EventLoop {
                         close(&connection, code, &reason);
                     }
                 }
+                Action::LoggedIn { client } => self.newcomers.leave(client.0),
                 Action::WriteRoutes { edge, clients, writes } => self.ask(async move |store| {
                     let result = store.write_routes(&edge, clients, &writes).await;
                     Input::Event(Event::RoutesWritten { edge, writes, result })

@@ -66,7 +66,7 @@ mod tests {
     }
 
     fn frame(n: u64) -> Input {
-        Input::Event(Event::Frame { client: ClientKey(n), frame: Bytes::new() })
+        Input::Event(Event::Frame { client: ClientKey(n), frame: Bytes::new(), is_rest: false })
     }
 
     fn close(n: u64) -> Input {

@@ -31,6 +31,7 @@ use certs::link::Identity;
 use node::admin::{Admin, Pulse, Readiness};
 use node::bind;
 use node::metrics::Registry;
+use node::newcomers::Lobby;
 use node::process::RunError;
 use proto::id::NodeName;
 use store::Store;
@@ -39,8 +40,8 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 
 use crate::core::{Hub, HubConfig};
-use crate::door::Hall;
 use crate::door::http::Http;
+use crate::door::{Hall, LargeFrames};
 use crate::eventloop::{EventLoop, INPUTS_MAX, unix};
 use crate::isolation::Isolation;
 use crate::metrics::{Capacity, Metrics, RTT, RTT_BUCKETS};
@@ -180,6 +181,9 @@ impl Edge {
             capacity: capacity.clone(),
             metrics: Arc::clone(&metrics),
             next_client: Arc::new(AtomicU64::new(1)),
+            // There are never more than places.
+            newcomers: Lobby::new(usize::MAX),
+            large: LargeFrames::new(),
             dev_secret: config.token_hmac_secret.as_deref().filter(|_| config.is_dev).map(Into::into),
         };
         let eventloop = EventLoop {
@@ -193,6 +197,7 @@ impl Edge {
             answers: inputs.clone(),
             metrics,
             capacity,
+            newcomers: hall.newcomers.clone(),
             pulse,
             readiness,
             stop: halted.clone(),
@@ -203,11 +208,13 @@ impl Edge {
         let mut tasks = JoinSet::new();
         let door = Http::new(hall.clone(), config.origins);
         let listener = TcpListener::from_std(http)?;
-        tasks.spawn(door::accept(listener, halted.clone(), move |stream| door.serve(stream)));
+        tasks.spawn(door::accept(listener, halted.clone(), move |stream, address| {
+            door.serve(stream, address);
+        }));
         if let Some(line) = line {
             let listener = TcpListener::from_std(line)?;
-            tasks.spawn(door::accept(listener, halted.clone(), move |stream| {
-                door::line::serve(&hall, stream);
+            tasks.spawn(door::accept(listener, halted.clone(), move |stream, address| {
+                door::line::serve(&hall, stream, address);
             }));
         }
         if let Some(Link { relay, identity }) = config.relay {

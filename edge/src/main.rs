@@ -7,10 +7,6 @@ use node::memory::Place;
 use node::process::{self, RunError};
 use tokio::sync::watch;
 
-/// Thousands of clients come and go in one heap, which must stay small and come back.
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
 fn main() -> Exit {
     process::main(|settings: &Settings| &settings.common, check, run)
 }

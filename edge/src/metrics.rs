@@ -28,6 +28,17 @@ pub(crate) enum Refusal {
     Handshake,
 }
 
+/// What a connection was that had to make room before it had logged in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Ended {
+    /// In HTTP, its head or its answer not complete.
+    Http,
+    /// Upgraded to WebSocket.
+    WebSocket,
+    /// At the line door.
+    Line,
+}
+
 /// An edge's metrics.
 #[derive(Debug)]
 pub(crate) struct Metrics {
@@ -56,6 +67,7 @@ pub(crate) struct Metrics {
     errors: Counter,
     disconnects: [Counter; Disconnect::ALL.len()],
     refusals: [Counter; 3],
+    newcomers_ended: [Counter; 3],
     link_up: Gauge,
     links: Counter,
     link_rtt: Histogram,
@@ -115,6 +127,9 @@ impl Metrics {
             refusals: ["full", "origin", "handshake"].map(|reason| {
                 labelled("edge_refusals_total", "Connections not let in: full (503), origin (403), handshake (no WebSocket).", "reason", reason)
             }),
+            newcomers_ended: ["http", "websocket", "line"].map(|door| {
+                labelled("edge_newcomers_ended_total", "Connections ended before they had logged in, to make room for newer ones: in HTTP, upgraded to WebSocket, at the line door. It moves while strangers hold what is for everybody.", "door", door)
+            }),
             link_up: gauge("edge_link_up", "1 while the relay has greeted this edge on a living link, else 0."),
             links: counter("edge_links_total", "Links on which the relay greeted this edge."),
             link_rtt: registry.histogram(RTT, "Round trip of the heartbeat between edge and relay, in seconds.", &[]),
@@ -126,6 +141,11 @@ impl Metrics {
     /// Counts a client that was not let in.
     pub(crate) fn refused(&self, refusal: Refusal) {
         self.refusals[refusal as usize].increment(1);
+    }
+
+    /// Counts a newcomer that had to make room.
+    pub(crate) fn ended(&self, ended: Ended) {
+        self.newcomers_ended[ended as usize].increment(1);
     }
 
     /// Records a heartbeat's round trip.
@@ -193,17 +213,23 @@ impl Capacity {
         Self { used: Arc::default(), max, metrics }
     }
 
-    /// A place for one more, or none; a refusal is counted.
+    /// A place for one more, or none.
     pub(crate) fn take(&self, door: Door) -> Option<Place> {
         let taken = self
             .used
             .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |used| (used < self.max).then_some(used + 1));
-        if taken.is_err() {
-            self.metrics.refused(Refusal::Full);
-            return None;
-        }
+        taken.is_ok().then(|| self.place(door))
+    }
+
+    /// The place of somebody who has been told to go, and holds it until his task has ended.
+    pub(crate) fn take_over(&self, door: Door) -> Place {
+        self.used.fetch_add(1, Ordering::Relaxed);
+        self.place(door)
+    }
+
+    fn place(&self, door: Door) -> Place {
         self.metrics.connections[door as usize].increment(1.0);
-        Some(Place { used: Arc::clone(&self.used), metrics: Arc::clone(&self.metrics), door })
+        Place { used: Arc::clone(&self.used), metrics: Arc::clone(&self.metrics), door }
     }
 
     /// Connections now.

@@ -2,9 +2,10 @@
 //!
 //! `main` of every binary goes through it in this order: [`config::load`], [`log::init`], [`bind`], [`admin`], and
 //! returns an [`exit::Exit`]. `causeway dev` does the same for several nodes in one process, so nothing in here is
-//! global except the log.
+//! global except the log and the heap.
 
 pub mod admin;
+mod allocator;
 pub mod bind;
 pub mod config;
 pub mod exit;
@@ -15,6 +16,7 @@ pub mod link;
 pub mod log;
 pub mod memory;
 pub mod metrics;
+pub mod newcomers;
 pub mod outbox;
 pub mod process;
 pub mod udp;

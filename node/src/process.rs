@@ -9,6 +9,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
+use crate::allocator;
 use crate::bind::BindError;
 use crate::config::{self, Common, ConfigError, Loaded};
 use crate::exit::Exit;
@@ -69,6 +70,9 @@ pub fn start<E: Display>(
     if let Err(error) = log::init(&common.log_level, common.log_format) {
         eprintln!("error: cannot write a log: {error}");
         return Exit::Failed;
+    }
+    if let Err(error) = allocator::set_up() {
+        tracing::warn!("memory is given back as late as the allocator likes: {error}");
     }
     if let Err(error) = files::raise() {
         tracing::warn!("the soft limit of open files stays as it is: {error}");

@@ -1,25 +1,47 @@
 //! Accepts links: QUIC handshake, certificate, streams. Each in a task of its own, so that a slow one delays nobody.
 
-use std::sync::Arc;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
 
 use certs::link::PeerNameError;
 use proto::id::NodeName;
 use proto::link::{CloseCode, STREAM_CONTROL, STREAM_HEARTBEAT};
 use quinn::rustls::pki_types::CertificateDer;
-use quinn::{Connection, Endpoint, Incoming, RecvStream, SendStream};
+use quinn::{Connection, Endpoint, Incoming, RecvStream, SendStream, ServerConfig};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
 use node::link::{OPENING_MAX, OpenError, PRIORITY_CONTROL, PRIORITY_HEARTBEAT, close, describe, write_link};
+use node::newcomers::Lobby;
 
 use crate::core::{Event, LinkKey};
 use crate::eventloop::Input;
 use crate::ingress::Ingress;
 use crate::metrics::Metrics;
 
-/// Links that may be in their handshake at once; more are refused, so that strangers cannot fill the memory.
+/// Links that may be in their handshake at once; for one more, one of them has to go. A handshake costs some 60 KB, and
+/// lasts for milliseconds unless somebody wants to be in the way.
 const OPENING_LINKS_MAX: usize = 256;
+
+/// While so many links are in their handshake, newer ones have to show that their address is theirs, by a QUIC Retry,
+/// which costs us nothing to remember: else one sender could pass for any number of addresses. As many edges link at
+/// once without the further round trip.
+const RETRY_ABOVE: usize = 16;
+
+/// Handshakes that quinn keeps until we look at them, which is at once; with what each may send in between.
+const INCOMING_MAX: usize = 1024;
+const INCOMING_BYTES_MAX: u64 = 16 << 10;
+const INCOMING_BYTES_TOTAL_MAX: u64 = 4 << 20;
+
+/// Sets what strangers may make the endpoint keep.
+pub(crate) fn bound(config: &mut ServerConfig) {
+    config
+        .max_incoming(INCOMING_MAX)
+        .incoming_buffer_size(INCOMING_BYTES_MAX)
+        .incoming_buffer_size_total(INCOMING_BYTES_TOTAL_MAX);
+}
 
 /// Accepts links until the endpoint is closed.
 pub(crate) async fn accept(
@@ -28,32 +50,62 @@ pub(crate) async fn accept(
     pings: mpsc::Sender<Input>,
     metrics: Arc<Metrics>,
 ) {
-    let opening = Arc::new(tokio::sync::Semaphore::new(OPENING_LINKS_MAX));
+    let opening = Lobby::new(OPENING_LINKS_MAX);
+    let complaints = Arc::new(Complaints::default());
     let mut links = JoinSet::new();
     let mut last_key = 0;
     while let Some(incoming) = endpoint.accept().await {
         while links.try_join_next().is_some() {}
-        let Ok(permit) = Arc::clone(&opening).try_acquire_owned() else {
-            incoming.refuse();
+        if opening.len() >= RETRY_ABOVE && incoming.may_retry() {
+            metrics.retried();
+            incoming.retry().expect("it may be");
             continue;
-        };
+        }
         last_key += 1;
-        let (link, inputs, pings, metrics) =
-            (LinkKey(last_key), inputs.clone(), pings.clone(), Arc::clone(&metrics));
+        let mut stay = opening.enter(last_key, incoming.remote_address().ip());
+        let (link, inputs, pings) = (LinkKey(last_key), inputs.clone(), pings.clone());
+        let (metrics, complaints) = (Arc::clone(&metrics), Arc::clone(&complaints));
         links.spawn(async move {
             let address = incoming.remote_address();
-            let opened = open(incoming, link, &inputs, pings).await;
-            drop(permit);
+            let opened = tokio::select! {
+                biased;
+                () = stay.ended() => return metrics.newcomer_ended(),
+                opened = open(incoming, link, &inputs, pings) => opened,
+            };
+            drop(stay);
             match opened {
                 Ok(serving) => serving.run(link, &inputs).await,
                 Err(error) => {
                     metrics.handshake_failed();
-                    tracing::warn!(%address, "refused a link: {error}");
+                    complaints.refused(address, &error);
                 }
             }
         });
     }
 }
+
+/// Links that were refused, for the log: one is an operator's mistake, a thousand a second are somebody's intent, and the
+/// metric counts them all.
+#[derive(Debug, Default)]
+struct Complaints {
+    last: Mutex<Option<Instant>>,
+}
+
+impl Complaints {
+    fn refused(&self, address: SocketAddr, error: &OpenError) {
+        let now = Instant::now();
+        let mut last = self.last.lock().expect("nobody panics while holding it");
+        if last.is_none_or(|last| now >= last + COMPLAIN_EVERY) {
+            *last = Some(now);
+            tracing::warn!(%address, "refused a link: {error}");
+        } else {
+            tracing::debug!(%address, "refused a link: {error}");
+        }
+    }
+}
+
+/// Refused links are in the log so often at most.
+const COMPLAIN_EVERY: Duration = Duration::from_secs(1);
 
 /// A link at work.
 struct Serving {

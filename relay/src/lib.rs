@@ -146,6 +146,7 @@ fn endpoint(socket: std::net::UdpSocket, identity: &Identity) -> std::io::Result
         .map_err(|error| std::io::Error::other(error.to_string()))?;
     let mut server = quinn::ServerConfig::with_crypto(Arc::new(tls));
     server.transport_config(Arc::new(node::link::transport()));
+    accept::bound(&mut server);
     let reset_key = hmac::Key::new(hmac::HMAC_SHA256, &identity.derive(b"causeway quic reset"));
     let mut config = quinn::EndpointConfig::new(Arc::new(reset_key));
     let cid_key = identity.derive(b"causeway quic cid");

@@ -32,6 +32,8 @@ pub(crate) struct Metrics {
     renewed: Counter,
     freezes: Counter,
     handshakes_failed: Counter,
+    retries: Counter,
+    newcomers_ended: Counter,
     sweeps: [Counter; 2],
     ghosts: Counter,
 }
@@ -113,6 +115,14 @@ impl Metrics {
                 "relay_handshakes_failed_total",
                 "Connections that never became a link: unknown certificate, wrong version, too slow.",
             ),
+            retries: counter(
+                "relay_retries_total",
+                "Handshakes answered with a QUIC Retry, since many were under way and the address had yet to be shown to be real.",
+            ),
+            newcomers_ended: counter(
+                "relay_newcomers_ended_total",
+                "Links ended in their handshake, to make room for newer ones.",
+            ),
             sweeps: ["ok", "failed"].map(|result| {
                 registry.counter(
                     "relay_sweeps_total",
@@ -130,6 +140,16 @@ impl Metrics {
     /// Counts a connection that did not become a link.
     pub(crate) fn handshake_failed(&self) {
         self.handshakes_failed.increment(1);
+    }
+
+    /// Counts a handshake that has to show first that its address is real.
+    pub(crate) fn retried(&self) {
+        self.retries.increment(1);
+    }
+
+    /// Counts a link that had to make room in its handshake.
+    pub(crate) fn newcomer_ended(&self) {
+        self.newcomers_ended.increment(1);
     }
 
     /// Counts a sweep, by how many routes it removed if it came to the end.

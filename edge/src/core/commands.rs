@@ -11,7 +11,7 @@ use proto::limits::CHANNELS_PER_CLIENT_MAX;
 use super::hub::Hub;
 use super::receipts::Pending;
 use super::session::{Greeting, Login, Parked, Phase, Subscription, ttl};
-use super::{ClientKey, Encoding, Outcome, Verdict};
+use super::{Action, ClientKey, Encoding, Outcome, Verdict};
 use crate::token::{Claims, TokenError, same_channels};
 
 /// How long a session outlives its token, so that a refresh may come late.
@@ -34,20 +34,18 @@ impl From<ErrorCode> for Refusal {
 const PROTOCOL_BROKEN: Refusal = Refusal::Disconnect(Disconnect::BadRequest);
 
 impl Hub {
-    /// Executes the commands of a JSON frame in order, as long as the client is there.
-    pub(super) fn frame(&mut self, now: Instant, client: ClientKey, frame: &Bytes) {
+    /// Executes the commands of a JSON frame, or of a slice of one, in order, as long as the client is there.
+    pub(super) fn frame(&mut self, now: Instant, client: ClientKey, frame: &Bytes, is_rest: bool) {
+        let mut is_behind = is_rest;
         for command in json::commands(frame) {
-            let Some(session) = self.sessions.get(&client) else { return };
-            let was_refused = matches!(session.phase, Phase::Refused { .. });
-            self.command(now, client, command);
-            let is_refused = self
-                .sessions
-                .get(&client)
-                .is_some_and(|session| matches!(session.phase, Phase::Refused { .. }));
-            if is_refused && !was_refused {
-                // What stands behind a failing connect in its frame was sent in good faith.
-                return;
+            // What stands behind a failing connect in its frame was sent in good faith.
+            match self.sessions.get(&client).map(|session| &session.phase) {
+                None => return,
+                Some(Phase::Refused { .. }) if is_behind => return,
+                Some(Phase::New { .. } | Phase::Refused { .. } | Phase::Live(_)) => {}
             }
+            self.command(now, client, command);
+            is_behind = true;
         }
     }
 
@@ -172,6 +170,7 @@ impl Hub {
             greeting: Some(greeting),
         }));
         session.start_heart(now, self.config.ping_interval);
+        self.actions.push_back(Action::LoggedIn { client });
         self.tally.clients += 1;
         self.arm(client);
         for channel in [personal].iter().chain(token_channels) {

@@ -75,7 +75,7 @@ impl Hub {
         match event {
             Event::Clock { unix } => self.clock = (now, unix),
             Event::Opened(opened) => self.opened(now, opened),
-            Event::Frame { client, frame } => self.frame(now, client, &frame),
+            Event::Frame { client, frame, is_rest } => self.frame(now, client, &frame, is_rest),
             Event::Command { client, command } => self.command(now, client, command),
             Event::Answered { client, frame } => self.emit(client, frame),
             Event::Closed { client, why } => self.disconnect(client, why),

@@ -81,15 +81,17 @@ impl Hub {
             let (code, reason) = (CloseCode::Goodbye, "the edge stops".to_owned());
             return self.actions.push_back(Action::CloseLink { generation, code, reason });
         }
-        let link = self.link.insert(Link::new(now, generation, outboxes));
         let hello = ToRelay::Hello {
             name: self.config.name.clone(),
             epoch: self.routes.edge().map(|edge| edge.epoch),
             capacity: self.config.capacity,
             version: env!("CARGO_PKG_VERSION").to_owned(),
         };
-        link.outboxes.control.push(hello.encode()).expect("a new queue is empty");
-        self.beat(now);
+        // A link may die before anybody here hears of it. Nobody writes its queues then, and its end is on the way.
+        if outboxes.control.push(hello.encode()).is_ok() {
+            self.link = Some(Link::new(now, generation, outboxes));
+            self.beat(now);
+        }
     }
 
     pub(super) fn link_closed(&mut self, generation: Generation) {

@@ -22,9 +22,18 @@ pub(super) const VERDICT_DUE: Duration = Duration::from_secs(4);
 /// Messages that may wait at once: what 16,000 a second leave behind in 4 s of silence. At some 200 bytes each, 13 MB.
 pub(super) const RECEIPTS_MAX: usize = 65_536;
 
+/// Messages about which the store is asked at once; about one more nobody can tell. It answers within 1 ms, so that only
+/// who floods somebody who is nowhere, or a store that hangs, meets with it. Each is a task of some 500 bytes.
+pub(super) const LOOK_UPS_MAX: usize = 4_096;
+
+/// See the file.
+///
+/// # Invariants
+/// `looking_up` is how many of `pending` are in that stage.
 #[derive(Debug)]
 pub(super) struct Receipts {
     pending: Map<Ticket, Pending>,
+    looking_up: usize,
     /// In the order of sending, which is the order of the deadlines; answered ones are passed over.
     deadlines: VecDeque<(Instant, Ticket)>,
 }
@@ -84,7 +93,7 @@ impl Pending {
 
 impl Receipts {
     pub(super) fn new(hasher: foldhash::fast::FixedState) -> Self {
-        Self { pending: Map::with_hasher(hasher), deadlines: VecDeque::new() }
+        Self { pending: Map::with_hasher(hasher), looking_up: 0, deadlines: VecDeque::new() }
     }
 
     pub(super) fn len(&self) -> usize {
@@ -139,7 +148,7 @@ impl Receipts {
         this_edge: Option<&EdgeId>,
     ) -> Option<(Pending, Looked)> {
         self.pending.get(&ticket).filter(|pending| pending.stage == Stage::LookingUp)?;
-        let pending = self.pending.remove(&ticket)?;
+        let pending = self.remove(ticket)?;
         let looked = match holders {
             Err(StoreError::Away) => Looked::Away,
             Err(StoreError::Unanswered) => Looked::Unanswered,
@@ -158,7 +167,7 @@ impl Receipts {
                 return None;
             }
             self.deadlines.pop_front();
-            if let Some(pending) = self.pending.remove(&ticket) {
+            if let Some(pending) = self.remove(ticket) {
                 let verdict = pending.final_verdict();
                 return Some((pending, verdict));
             }
@@ -179,12 +188,19 @@ impl Receipts {
     /// In the order of their tickets, so that each lane's senders are answered in order.
     fn end_those(&mut self, is_over: impl Fn(&Pending) -> bool) -> Vec<(Pending, Verdict)> {
         let mut ended: Vec<_> = self.pending.extract_if(|_, pending| is_over(pending)).collect();
+        self.looking_up -= ended.iter().filter(|(_, pending)| pending.stage == Stage::LookingUp).count();
         ended.sort_unstable_by_key(|&(ticket, _)| ticket);
         let with_verdict = |(_, pending): (Ticket, Pending)| {
             let verdict = pending.final_verdict();
             (pending, verdict)
         };
         ended.into_iter().map(with_verdict).collect()
+    }
+
+    fn remove(&mut self, ticket: Ticket) -> Option<Pending> {
+        let pending = self.pending.remove(&ticket)?;
+        self.looking_up -= usize::from(pending.stage == Stage::LookingUp);
+        Some(pending)
     }
 
     pub(super) fn next_due(&self) -> Option<Instant> {
@@ -197,11 +213,12 @@ impl Receipts {
             Stage::Routed { awaited, complete } if awaited.is_empty() => *complete,
             Stage::Routed { .. } | Stage::Sent | Stage::LookingUp => return Progress::Wait,
         };
-        if pending.took == 0 && complete && !pending.is_unsure {
+        if pending.took == 0 && complete && !pending.is_unsure && self.looking_up < LOOK_UPS_MAX {
+            self.looking_up += 1;
             pending.stage = Stage::LookingUp;
             return Progress::LookUp(pending.channel.clone());
         }
-        let pending = self.pending.remove(&ticket).expect("it was just there");
+        let pending = self.remove(ticket).expect("it was just there");
         let verdict = pending.final_verdict();
         Progress::Over(pending, verdict)
     }

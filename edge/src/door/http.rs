@@ -1,5 +1,6 @@
 //! The public HTTP listener: upgrades to WebSocket, development tokens, and plain answers to everything else.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,14 +12,14 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
+use node::newcomers::Lobby;
 use proto::id::UserId;
 use tokio::net::TcpStream;
-use tokio::sync::Semaphore;
 use tokio_tungstenite::tungstenite::handshake::server::create_response_with_body;
 
 use super::{Hall, websocket};
 use crate::Origins;
-use crate::metrics::{Door, Refusal};
+use crate::metrics::{Door, Ended, Refusal};
 use crate::token;
 use crate::uplink::chance;
 
@@ -31,7 +32,7 @@ const HEADER_BYTES_MAX: usize = 8 << 10;
 /// Headers of a request.
 const HEADERS_MAX: usize = 64;
 
-/// Connections that are still in HTTP at once; more are dropped.
+/// Connections that are still in HTTP at once; for one more, one of them has to go.
 pub(crate) const HALF_OPEN_MAX: usize = 1024;
 
 /// Seconds after which a refused client may come again: by chance, so that they do not come all at once.
@@ -42,45 +43,48 @@ const RETRY_SECONDS: (f64, f64) = (2.0, 10.0);
 pub(crate) struct Http {
     pub(crate) hall: Hall,
     origins: Arc<Origins>,
-    half_open: Arc<Semaphore>,
+    half_open: Lobby,
 }
 
 type Answer = Response<Full<Bytes>>;
 
 impl Http {
     pub(crate) fn new(hall: Hall, origins: Origins) -> Self {
-        Self { hall, origins: Arc::new(origins), half_open: Arc::new(Semaphore::new(HALF_OPEN_MAX)) }
+        Self { hall, origins: Arc::new(origins), half_open: Lobby::new(HALF_OPEN_MAX) }
     }
 
-    /// Serves one connection in a task of its own.
-    pub(crate) fn serve(&self, stream: TcpStream) {
-        let Ok(permit) = Arc::clone(&self.half_open).try_acquire_owned() else { return };
+    /// Serves one connection from `address` in a task of its own.
+    pub(crate) fn serve(&self, stream: TcpStream, address: IpAddr) {
+        let mut stay = self.half_open.enter(self.hall.number(), address);
         let http = self.clone();
         tokio::spawn(async move {
+            let metrics = Arc::clone(&http.hall.metrics);
             let service = service_fn(move |request| {
-                let answer = http.answer(request);
+                let answer = http.answer(request, address);
                 async { Ok::<_, std::convert::Infallible>(answer) }
             });
             // One request a connection: nothing is gained by more, and an idle connection costs.
-            let served = http1::Builder::new()
+            let serving = http1::Builder::new()
                 .timer(TokioTimer::new())
                 .header_read_timeout(HEADERS_MAX_WAIT)
                 .max_buf_size(HEADER_BYTES_MAX)
                 .max_headers(HEADERS_MAX)
                 .keep_alive(false)
                 .serve_connection(TokioIo::new(stream), service)
-                .with_upgrades()
-                .await;
-            drop(permit);
-            if let Err(error) = served {
-                tracing::debug!("a connection ended in HTTP: {error}");
+                .with_upgrades();
+            tokio::select! {
+                biased;
+                () = stay.ended() => metrics.ended(Ended::Http),
+                served = serving => if let Err(error) = served {
+                    tracing::debug!("a connection ended in HTTP: {error}");
+                }
             }
         });
     }
 
-    fn answer(&self, request: Request<Incoming>) -> Answer {
+    fn answer(&self, request: Request<Incoming>, address: IpAddr) -> Answer {
         match (request.method(), request.uri().path()) {
-            (_, "/connection/websocket") => self.upgrade(request),
+            (_, "/connection/websocket") => self.upgrade(request, address),
             (&Method::GET, "/dev/token") if self.hall.dev_secret.is_some() => self.dev_token(&request),
             (_, "/dev/token") if self.hall.dev_secret.is_some() => {
                 text(StatusCode::METHOD_NOT_ALLOWED, "only GET\n")
@@ -89,7 +93,7 @@ impl Http {
         }
     }
 
-    fn upgrade(&self, request: Request<Incoming>) -> Answer {
+    fn upgrade(&self, request: Request<Incoming>, address: IpAddr) -> Answer {
         if !self.origin_is_allowed(&request) {
             self.hall.metrics.refused(Refusal::Origin);
             return text(StatusCode::FORBIDDEN, "this origin is not allowed; see --allow-origin\n");
@@ -101,12 +105,12 @@ impl Http {
             answer.headers_mut().insert("sec-websocket-version", HeaderValue::from_static("13"));
             return answer;
         };
-        let Some(place) = self.hall.capacity.take(Door::WebSocket) else { return full() };
+        let Some(admission) = self.hall.admit(address, Door::WebSocket) else { return full() };
         if offers_json(&request) {
             let protocol = HeaderValue::from_static(SUBPROTOCOL_JSON);
             answer.headers_mut().insert("sec-websocket-protocol", protocol);
         }
-        tokio::spawn(websocket::serve(self.hall.clone(), place, hyper::upgrade::on(request)));
+        tokio::spawn(websocket::serve(self.hall.clone(), admission, hyper::upgrade::on(request)));
         answer
     }
 

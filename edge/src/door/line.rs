@@ -1,5 +1,6 @@
 //! The line door: a terminal's way in, for `nc` and `telnet`.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,9 +16,9 @@ use tokio::net::TcpStream;
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::time::timeout;
 
-use super::{Guest, Hall};
+use super::{Admission, Guest, Hall};
 use crate::core::{Encoding, Event, OUTBOX_AGE_MAX};
-use crate::metrics::{Door, Place};
+use crate::metrics::{Door, Ended};
 use crate::token;
 
 /// How long a person may take to log in.
@@ -44,8 +45,8 @@ const ANSWERS_MAX_WAIT: Duration = Duration::from_millis(300);
 /// How long the last words may take to be read.
 const CLOSING_MAX: Duration = Duration::from_secs(1);
 
-/// Serves one connection in a task of its own.
-pub(crate) fn serve(hall: &Hall, stream: TcpStream) {
+/// Serves one connection from `address` in a task of its own.
+pub(crate) fn serve(hall: &Hall, stream: TcpStream, address: IpAddr) {
     let hall = hall.clone();
     // A terminal answers no pings, so that its kernel must: a dead one is noticed within half a minute.
     let keepalive = TcpKeepalive::new().with_time(IDLE_MAX).with_interval(PROBE_EVERY).with_retries(PROBES);
@@ -54,8 +55,8 @@ pub(crate) fn serve(hall: &Hall, stream: TcpStream) {
         tracing::warn!("a terminal is not probed: {error}");
     }
     tokio::spawn(async move {
-        match hall.capacity.take(Door::Line) {
-            Some(place) => talk(hall, place, stream).await,
+        match hall.admit(address, Door::Line) {
+            Some(admission) => talk(hall, admission, stream).await,
             None => refuse(stream).await,
         }
     });
@@ -66,8 +67,9 @@ async fn refuse(mut stream: TcpStream) {
     let _ = timeout(CLOSING_MAX, stream.write_all(&answer)).await;
 }
 
-async fn talk(hall: Hall, place: Place, stream: TcpStream) {
-    let (guest, drain) = hall.open(Encoding::Line, false, LOGIN_MAX_WAIT).await;
+async fn talk(hall: Hall, admission: Admission, stream: TcpStream) {
+    let Admission { client, place, mut stay } = admission;
+    let (guest, drain) = hall.open(client, Encoding::Line, false, LOGIN_MAX_WAIT).await;
     let (reader, writer) = stream.into_split();
     let secret = hall.dev_secret.clone();
     let listener = Listener { guest: guest.clone(), dev_secret: secret, last_id: 0 };
@@ -75,6 +77,11 @@ async fn talk(hall: Hall, place: Place, stream: TcpStream) {
     let writing = write_loop(writer, drain);
     tokio::pin!(reading, writing);
     tokio::select! {
+        biased;
+        () = stay.ended() => {
+            hall.metrics.ended(Ended::Line);
+            guest.closed(Disconnect::Crowded).await;
+        }
         why = &mut reading => {
             guest.closed(why).await;
             let _ = timeout(CLOSING_MAX, writing).await;

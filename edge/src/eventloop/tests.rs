@@ -21,7 +21,8 @@ async fn a_loop_that_stood_still_lets_go_of_those_who_went_before_it_delivers() 
     // Nothing else runs on this thread meanwhile.
     std::thread::sleep(Duration::from_millis(2_600));
     let send = r#"{"id":2,"rpc":{"method":"send","data":{"to":"bob","data":1}}}"#;
-    running.tell(Event::Frame { client: ClientKey(1), frame: Bytes::from_static(send.as_bytes()) });
+    let frame = Bytes::from_static(send.as_bytes());
+    running.tell(Event::Frame { client: ClientKey(1), frame, is_rest: false });
     running.tell(Event::Closed { client: ClientKey(2), why: Disconnect::Closed });
     assert_eq!(read(&mut alice).await, [r#"{"id":2,"rpc":{"data":{"delivered":0}}}"#]);
     assert_eq!(bob.take(&mut Vec::new(), 1).await, node::outbox::Taken::Closed(Disconnect::Closed));
@@ -65,6 +66,7 @@ impl Running {
             echoes,
             answers: inputs.clone(),
             capacity: Capacity::new(500, Arc::clone(&metrics)),
+            newcomers: Lobby::new(500),
             metrics,
             pulse: Pulse::new(),
             readiness: Readiness::new(),
@@ -96,7 +98,7 @@ impl Running {
         }));
         let token = token::sign("secret", r#"{"alg":"HS256"}"#, &format!(r#"{{"sub":"{user}"}}"#));
         let frame = format!(r#"{{"id":1,"connect":{{"token":"{token}"}}}}"#).into();
-        self.tell(Event::Frame { client: ClientKey(n), frame });
+        self.tell(Event::Frame { client: ClientKey(n), frame, is_rest: false });
         assert!(read(&mut drain).await[0].starts_with(r#"{"id":1,"connect""#));
         drain
     }

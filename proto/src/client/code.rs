@@ -70,6 +70,8 @@ pub enum Disconnect {
     InsufficientState = 3010,
     /// A ping was not answered.
     NoPong = 3012,
+    /// The client had not logged in when its place was needed for another; never sent, since it just ends.
+    Crowded = 3013,
     /// The token is not ours.
     InvalidToken = 3500,
     /// The client does not speak the protocol.
@@ -84,7 +86,7 @@ pub enum Disconnect {
 
 impl Disconnect {
     /// All of them, for whoever counts by code.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 15] = [
         Self::TransportBroken,
         Self::InvalidText,
         Self::TooLarge,
@@ -94,6 +96,7 @@ impl Disconnect {
         Self::Slow,
         Self::InsufficientState,
         Self::NoPong,
+        Self::Crowded,
         Self::InvalidToken,
         Self::BadRequest,
         Self::Stale,
@@ -118,6 +121,7 @@ impl Disconnect {
             Self::Slow => "slow",
             Self::InsufficientState => "insufficient state",
             Self::NoPong => "no pong",
+            Self::Crowded => "too many requests",
             Self::InvalidToken => "invalid token",
             Self::BadRequest => "bad request",
             Self::Stale => "stale",

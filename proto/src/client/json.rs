@@ -23,6 +23,38 @@ pub fn commands(frame: &Bytes) -> Commands {
     Commands { rest: Some(frame.slice(..end)) }
 }
 
+/// Cuts `frame` into slices of at most [`SLICE_COMMANDS`] commands, in order and without copying. [`commands`] of all
+/// slices are those of the frame, up to the first that is malformed.
+pub fn slices(frame: Bytes) -> Slices {
+    Slices { rest: Some(frame) }
+}
+
+/// So many commands of one client are done before others have their turn. A frame of tiny commands has thousands, and a
+/// thousand frames may wait; SDKs that come back put a connect and their subscribes into one frame, dozens as a rule.
+pub const SLICE_COMMANDS: usize = 32;
+
+/// See [`slices`]. None of nothing.
+#[derive(Debug, Default)]
+pub struct Slices {
+    rest: Option<Bytes>,
+}
+
+impl Iterator for Slices {
+    type Item = Bytes;
+
+    fn next(&mut self) -> Option<Bytes> {
+        let mut slice = self.rest.take()?;
+        let Some(cut) = memchr::memchr_iter(b'\n', &slice).nth(SLICE_COMMANDS - 1) else {
+            return Some(slice);
+        };
+        // The newline ends the slice's last command. It is the tolerated one where nothing stands behind it.
+        if cut + 1 < slice.len() {
+            self.rest = Some(slice.split_off(cut + 1));
+        }
+        Some(slice)
+    }
+}
+
 /// See [`commands`].
 #[derive(Debug)]
 pub struct Commands {
@@ -440,7 +472,38 @@ mod tests {
         assert_eq!(decode(r#"{"id":1,"rpc":{"method":"sent","data":1}}"#)[0].request, Request::Rpc);
     }
 
+    #[test]
+    fn a_frame_of_few_commands_is_one_slice_and_the_next_command_begins_another() {
+        let frame = |commands: usize| Bytes::from(vec!["{}"; commands].join("\n"));
+        assert!(slices(frame(SLICE_COMMANDS)).eq([frame(SLICE_COMMANDS)]));
+        let cut: Vec<Bytes> = slices(frame(SLICE_COMMANDS + 1)).collect();
+        assert_eq!(cut[0].len(), frame(SLICE_COMMANDS).len() + 1, "with its newline");
+        assert_eq!(cut[1..], [frame(1)]);
+        let trailing = Bytes::from("{}\n".repeat(SLICE_COMMANDS));
+        assert!(slices(trailing.clone()).eq([trailing.clone()]), "nothing stands behind it");
+        assert!(slices(Bytes::new()).eq([Bytes::new()]), "an empty frame is a mistake, and must arrive");
+    }
+
     proptest! {
+        #[test]
+        fn slices_have_the_commands_of_their_frame(
+            lines in proptest::collection::vec("(\\{\\}|\\{\"id\":[1-9],\"ping\":\\{\\}\\}){1}|[a{]?", 0..100),
+            trailing in "\n{0,2}",
+        ) {
+            let frame = Bytes::from(lines.join("\n") + &trailing);
+            let whole: Vec<Command> = commands(&frame).collect();
+            let mut cut = Vec::new();
+            for slice in slices(frame) {
+                let before = cut.len();
+                cut.extend(commands(&slice));
+                prop_assert!(cut.len() - before <= SLICE_COMMANDS);
+                if cut.last().is_some_and(|command| command.request == Request::Malformed) {
+                    break;
+                }
+            }
+            prop_assert_eq!(cut, whole);
+        }
+
         #[test]
         fn any_bytes_are_walked_to_the_end(frame in proptest::collection::vec(any::<u8>(), 0..200)) {
             let lines = frame.iter().filter(|&&b| b == b'\n').count() + 1;

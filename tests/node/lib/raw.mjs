@@ -161,14 +161,14 @@ export class Wire {
   }
 
   /** Opens, upgrades, and logs `user` in if there is one. */
-  static async open(url, user) {
+  static async open(url, user, token = user && tokenFor(user)) {
     const wire = new Wire(new URL(url).host);
     const headers = Object.entries({ host: new URL(url).host, ...HANDSHAKE });
     const lines = headers.map(([name, value]) => `${name}: ${value}\r\n`).join('');
     wire.socket.write(`GET /connection/websocket HTTP/1.1\r\n${lines}\r\n`);
     await within(SOON, 'the upgrade', wire.upgraded);
-    if (user) {
-      wire.write(frame(JSON.stringify({ id: 1, connect: { token: tokenFor(user) } })));
+    if (token) {
+      wire.write(frame(JSON.stringify({ id: 1, connect: { token } })));
       assert.ok(JSON.parse(await wire.text()).connect);
     }
     return wire;

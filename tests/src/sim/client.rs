@@ -7,8 +7,8 @@ use bytes::Bytes;
 use edge::core::{ClientKey, Encoding, Event, OUTBOX_BYTES_MAX, Opened};
 use edge::token::mint;
 use node::outbox::{Drain, outbox};
-use proto::client::ClientId;
 use proto::client::code::Disconnect;
+use proto::client::{ClientId, json};
 use proto::id::UserId;
 use serde_json::Value;
 
@@ -244,7 +244,9 @@ impl World {
         self.at(arrival, move |world| {
             let node = &world.edges[edge];
             if let Some(client) = key.filter(|key| node.life == life && node.clients.contains_key(key)) {
-                world.edge_told(edge, Input::Event(Event::Frame { client, frame: Bytes::from(frame) }));
+                for (at, frame) in json::slices(Bytes::from(frame)).enumerate() {
+                    world.edge_told(edge, Input::Event(Event::Frame { client, frame, is_rest: at > 0 }));
+                }
             }
         });
     }

@@ -360,6 +360,8 @@ impl World {
                     let page = store::IndexPage::default();
                     self.ask_store(asker, Job::ReadIndex { edge: id, cursor, count, page });
                 }
+                // There is room for everybody in here.
+                Action::LoggedIn { .. } => {}
                 Action::LookUp { ticket, channel } => {
                     self.count("look-ups");
                     self.ask_store(asker, Job::LookUp { ticket, channel, holders: Vec::new() });

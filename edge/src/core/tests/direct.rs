@@ -3,6 +3,7 @@
 use proto::link::{Answer, LaneFrame, Member, ToEdge};
 use store::StoreError;
 
+use super::super::receipts::LOOK_UPS_MAX;
 use super::super::{ClientKey, Event, OUTBOX_BYTES_MAX, Ticket};
 use super::world::*;
 
@@ -140,6 +141,29 @@ fn it_takes_the_relay_and_the_store_to_call_somebody_offline() {
     world.looked_up(ticket, Ok(vec![]));
     assert_eq!(world.read(alice), [delivered(2, 0)]);
     assert_eq!((world.tally().receipts, world.tally().memories_differ), ([0, 1, 0], 0));
+}
+
+#[test]
+fn so_many_are_looked_up_at_once_and_of_one_more_nobody_can_tell() {
+    let (mut world, alice, first) = sent_to_bob();
+    for id in 3..3 + u32::try_from(LOOK_UPS_MAX).expect("a small number") {
+        world.send(alice, &direct(id, "bob", "1"));
+    }
+    let others: Vec<Ticket> = world.sent().iter().map(|sent| sent.ticket).collect();
+    let (&last, others) = others.split_last().expect("there are some");
+    for &ticket in [first].iter().chain(others) {
+        world.routed(ticket, &[], true);
+    }
+    assert_eq!((world.look_ups().len(), world.read(alice)), (LOOK_UPS_MAX, vec![]));
+    world.routed(last, &[], true);
+    assert_eq!(world.look_ups(), []);
+    assert_eq!(world.tally().receipts, [0, 0, 1]);
+
+    world.looked_up(first, Ok(vec![]));
+    world.send(alice, &direct(2, "bob", "1"));
+    let next = world.sent()[0].ticket;
+    world.routed(next, &[], true);
+    assert_eq!(world.look_ups(), [(next, channel("#bob"))], "there is room again");
 }
 
 #[test]

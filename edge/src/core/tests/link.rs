@@ -21,6 +21,18 @@ fn a_new_link_begins_with_hello_and_a_ping() {
 }
 
 #[test]
+fn a_link_that_died_before_anybody_heard_of_it_is_none() {
+    let mut world = World::unlinked();
+    world.open_dead_link();
+    assert!(!world.hub.is_linked());
+    world.wait(seconds(4));
+    assert!(world.said().is_empty(), "nobody waits for its welcome");
+    world.close_link();
+    world.link();
+    assert!(world.hub.is_linked(), "the next one counts");
+}
+
+#[test]
 fn the_first_subscriber_joins_and_the_last_one_leaves() {
     let mut world = World::linked();
     let (alice, bob) = (world.log_in("alice"), world.log_in("bob"));

@@ -83,6 +83,20 @@ fn an_expired_token_is_told_and_the_rest_of_its_frame_is_ignored() {
 }
 
 #[test]
+fn the_rest_of_a_frame_with_an_expired_token_is_ignored_however_many_slices_it_has() {
+    let mut world = World::alone();
+    let client = world.open();
+    let expired = signed(&format!(r#"{{"sub":"alice","exp":{}}}"#, UNIX - 61));
+    let subscribes = (2..130).map(|id| subscribe(id, &format!("news-{id}")));
+    let frame: Vec<String> = std::iter::once(connect(1, &expired)).chain(subscribes).collect();
+    world.send(client, &frame.join("\n"));
+    assert_eq!((world.read(client), world.ended(client)), (vec![error(1, 109)], None));
+
+    world.send(client, &subscribe(131, "news"));
+    assert_eq!((world.read(client), world.ended(client)), (vec![], Some(3501)), "another frame");
+}
+
+#[test]
 fn whoever_stays_after_an_expired_token_is_stale() {
     let mut world = World::alone();
     let client = world.open();

@@ -53,6 +53,8 @@ pub(super) struct World {
     pub(super) store: Stored,
     look_ups: VecDeque<(Ticket, Channel)>,
     closed_links: Vec<(Generation, CloseCode, String)>,
+    /// Whom the Hub has ever called logged in.
+    logged_in: BTreeSet<ClientKey>,
 }
 
 struct Relay {
@@ -108,6 +110,7 @@ impl World {
             store: Stored::default(),
             look_ups: VecDeque::new(),
             closed_links: Vec::new(),
+            logged_in: BTreeSet::new(),
         }
     }
 
@@ -223,6 +226,7 @@ impl World {
                 self.store.begins_to_write(edge, writes);
             }
             Action::ReadIndex { edge, cursor, count } => self.store.begins_to_read(edge, cursor, count),
+            Action::LoggedIn { client } => assert!(self.logged_in.insert(client), "nobody logs in twice"),
             Action::LookUp { ticket, channel } => self.look_ups.push_back((ticket, channel)),
         }
     }
@@ -231,6 +235,8 @@ impl World {
     fn check(&mut self) {
         let tally = self.tally();
         let hub = &self.hub;
+        let is_new = |client| !self.logged_in.contains(client);
+        assert!(hub.sessions.iter().all(|(client, session)| session.login().is_none() == is_new(client)));
         let ended: u64 = tally.messages.iter().sum();
         assert_eq!(tally.messages_received, ended + tally.receipts_pending, "messages are conserved");
         let [_, was_delivered, offline, _, unknown] = tally.messages;

@@ -2,8 +2,8 @@
 
 use bytes::Bytes;
 use node::outbox::outbox;
-use proto::client::ClientId;
 use proto::client::code::Disconnect;
+use proto::client::{ClientId, json};
 use proto::limits::CHANNELS_PER_CLIENT_MAX;
 
 use super::super::super::{ClientKey, Encoding, Event, OUTBOX_BYTES_MAX, Opened};
@@ -37,7 +37,9 @@ impl World {
 
     /// A frame of commands.
     pub(crate) fn send(&mut self, client: ClientKey, frame: &str) {
-        self.tell(Event::Frame { client, frame: Bytes::copy_from_slice(frame.as_bytes()) });
+        for (at, frame) in json::slices(Bytes::copy_from_slice(frame.as_bytes())).enumerate() {
+            self.tell(Event::Frame { client, frame, is_rest: at > 0 });
+        }
     }
 
     /// What a client types at the line door.

@@ -35,6 +35,19 @@ impl World {
 
     /// A new link that the relay has not greeted.
     pub(crate) fn open_link(&mut self) -> Generation {
+        let link = self.new_link();
+        self.tell(Event::LinkOpened { generation: self.generation(), link });
+        self.generation()
+    }
+
+    /// A link whose writers have ended already.
+    pub(crate) fn open_dead_link(&mut self) {
+        let link = self.new_link();
+        self.relay = None;
+        self.tell(Event::LinkOpened { generation: self.generation(), link });
+    }
+
+    fn new_link(&mut self) -> Box<LinkOutboxes> {
         self.generation += 1;
         let (control, control_drain) = outbox(self.control_bytes_max);
         let (heartbeat, heartbeat_drain) = outbox(64);
@@ -42,9 +55,7 @@ impl World {
         let lanes = lanes.try_into().expect("as many as there are lanes");
         self.relay = Some(Relay { control: control_drain, heartbeat: heartbeat_drain, lanes: lane_drains });
         self.unanswered.clear();
-        let link = LinkOutboxes { control, heartbeat, lanes };
-        self.tell(Event::LinkOpened { generation: self.generation(), link: Box::new(link) });
-        self.generation()
+        Box::new(LinkOutboxes { control, heartbeat, lanes })
     }
 
     pub(crate) fn generation(&self) -> Generation {
