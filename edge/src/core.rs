@@ -108,8 +108,8 @@ pub enum Event {
     LinkOpened {
         /// Which.
         generation: Generation,
-        /// Where to write.
-        link: LinkOutboxes,
+        /// Where to write. Boxed, so that all other events are small.
+        link: Box<LinkOutboxes>,
     },
     /// A link has ended.
     LinkClosed {

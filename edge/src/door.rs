@@ -13,6 +13,7 @@ pub(crate) mod websocket;
 pub(crate) mod webtransport;
 
 use std::net::IpAddr;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -21,10 +22,12 @@ use bytes::Bytes;
 use node::newcomers::{Lobby, Stay};
 use node::outbox::{Drain, outbox};
 use node::process::RunError;
+use proto::client::ClientId;
 use proto::client::code::Disconnect;
-use proto::client::{ClientId, json};
+use proto::client::json::{self, Slices};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
 
 use crate::core::{ClientKey, Encoding, Event, OUTBOX_BYTES_MAX, Opened};
@@ -50,6 +53,9 @@ pub(crate) struct Hall {
 pub(crate) trait Transport: AsyncRead + AsyncWrite + Unpin + Send + 'static {}
 
 impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> Transport for S {}
+
+/// Waits until the event loop has room for an event, and hands it over.
+pub(crate) type HandingOver = Pin<Box<dyn Future<Output = ()> + Send>>;
 
 /// A client as its door sees it.
 #[derive(Debug, Clone)]
@@ -128,25 +134,50 @@ impl Guest {
         let _ = self.inputs.send(Input::Event(event)).await;
     }
 
-    /// Hands over a frame of commands, some of them at a time: what others sent meanwhile is heard in between.
-    pub(crate) async fn frame(&self, frame: Bytes) {
-        if frame.len() > LARGE_FRAME_BYTES {
-            return Box::pin(self.large_frame(frame)).await;
-        }
-        for (at, frame) in json::slices(frame).enumerate() {
-            self.tell(Event::Frame { client: self.client, frame, is_rest: at > 0 }).await;
+    /// Hands an event to the event loop at once, or answers what does it as soon as there is room.
+    fn hand_over(&self, event: Event) -> Option<HandingOver> {
+        match self.inputs.try_send(Input::Event(event)) {
+            Ok(()) => None,
+            Err(TrySendError::Full(input)) => {
+                let inputs = self.inputs.clone();
+                Some(Box::pin(async move {
+                    // It fails only while the process ends.
+                    let _ = inputs.send(input).await;
+                }))
+            }
+            // The process ends.
+            Err(TrySendError::Closed(_)) => None,
         }
     }
 
+    /// Hands over a frame of commands or, where it has many, its beginning; what others sent meanwhile is heard before its
+    /// `rest` is handed over, slice by slice.
+    pub(crate) fn frame(&self, frame: Bytes, rest: &mut Slices) -> Option<HandingOver> {
+        if frame.len() > LARGE_FRAME_BYTES {
+            return Some(Box::pin(self.clone().large_frame(frame)));
+        }
+        *rest = json::slices(frame);
+        rest.next().and_then(|slice| self.slice(slice, false))
+    }
+
+    /// Hands over the next slice of the rest of a frame; `None` when there is none.
+    pub(crate) fn rest(&self, rest: &mut Slices) -> Option<Option<HandingOver>> {
+        rest.next().map(|slice| self.slice(slice, true))
+    }
+
+    fn slice(&self, frame: Bytes, is_rest: bool) -> Option<HandingOver> {
+        self.hand_over(Event::Frame { client: self.client, frame, is_rest })
+    }
+
     /// Each slice keeps the whole frame in memory, so that the last one gives back the permit.
-    async fn large_frame(&self, frame: Bytes) {
+    async fn large_frame(self, frame: Bytes) {
         let mut permit = Some(self.large.permit().await);
         let mut slices = json::slices(frame).enumerate().peekable();
         while let Some((at, frame)) = slices.next() {
             let event = Event::Frame { client: self.client, frame, is_rest: at > 0 };
             let last = permit.take_if(|_| slices.peek().is_none());
             let input = match last {
-                Some(permit) => Input::Large { event, permit },
+                Some(permit) => Input::Large { event: Box::new(event), permit },
                 None => Input::Event(event),
             };
             // It fails only while the process ends.
@@ -203,14 +234,14 @@ mod tests {
         let flooding = guest(1);
         let flood = tokio::spawn(async move {
             loop {
-                flooding.frame(vec![b'x'; LARGE_FRAME_BYTES + 1].into()).await;
+                hand_over(&flooding, LARGE_FRAME_BYTES + 1).await;
             }
         });
         while receiver.len() < LARGE_FRAMES_MAX {
             yield_now().await;
         }
         yield_now().await;
-        guest(2).frame(vec![b'x'; LARGE_FRAME_BYTES].into()).await;
+        hand_over(&guest(2), LARGE_FRAME_BYTES).await;
         assert_eq!(receiver.len(), LARGE_FRAMES_MAX + 1);
 
         for _ in 0..LARGE_FRAMES_MAX {
@@ -219,5 +250,12 @@ mod tests {
         assert!(matches!(receiver.recv().await, Some(Input::Event(_))), "it waited for nobody's permit");
         assert!(matches!(receiver.recv().await, Some(Input::Large { .. })), "the flood goes on");
         flood.abort();
+    }
+
+    async fn hand_over(guest: &Guest, bytes: usize) {
+        let mut rest = Slices::default();
+        if let Some(handing_over) = guest.frame(vec![b'x'; bytes].into(), &mut rest) {
+            handing_over.await;
+        }
     }
 }

@@ -16,6 +16,7 @@ use node::freeze::{TICK, frozen_for};
 use node::link::close;
 use node::newcomers::Lobby;
 
+use crate::client::READ_BYTES;
 use crate::core::{Action, Event, Generation, Hub, LinkOutboxes};
 use crate::freeze::departures_first;
 use crate::isolation::Isolation;
@@ -27,29 +28,32 @@ pub(crate) enum Input {
     Event(Event),
     /// The end of a large frame, of which only so many may wait.
     Large {
-        event: Event,
+        event: Box<Event>,
         permit: OwnedSemaphorePermit,
     },
     LinkOpened {
         generation: Generation,
-        outboxes: LinkOutboxes,
+        outboxes: Box<LinkOutboxes>,
         connection: Connection,
     },
     LeasesRead(Result<Leases, StoreError>),
 }
 
+/// A client's frame is moved three times on its way into the Hub.
+const _: () = assert!(size_of::<Input>() <= 80);
+
 /// Events that wait; readers wait when it is full, and TCP's and QUIC's flow control hold back whoever sends to them.
 pub(crate) const INPUTS_MAX: usize = 1024;
 
 /// A frame of a client that is larger may wait only together with [`LARGE_FRAMES_MAX`] others, so that all that waits is
-/// below 8 MiB: half of it in large frames, half in small ones.
+/// below 20 MiB: 4 in large frames, and 16 where of each whole read one small frame is left.
 pub(crate) const LARGE_FRAME_BYTES: usize = 4 << 10;
 
 /// See [`LARGE_FRAME_BYTES`].
 pub(crate) const LARGE_FRAMES_MAX: usize = 64;
 
 const _: () = assert!(LARGE_FRAMES_MAX * CLIENT_FRAME_BYTES_MAX <= 4 << 20);
-const _: () = assert!(INPUTS_MAX * LARGE_FRAME_BYTES <= 4 << 20);
+const _: () = assert!(INPUTS_MAX * READ_BYTES <= 16 << 20);
 
 /// Inputs that one turn takes.
 const BATCH: usize = 256;
@@ -181,7 +185,7 @@ impl EventLoop {
                 self.hub.handle(now, event);
             }
             Input::Large { event, permit } => {
-                self.hub.handle(now, event);
+                self.hub.handle(now, *event);
                 drop(permit);
             }
             Input::LinkOpened { generation, outboxes, connection } => {

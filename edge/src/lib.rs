@@ -296,8 +296,7 @@ async fn supervise(
     halt: watch::Sender<bool>,
     mut stop: watch::Receiver<bool>,
 ) -> Result<(), RunError> {
-    let running = eventloop.run();
-    tokio::pin!(running);
+    let mut running = node::process::spawn(eventloop.run());
     let mut failure = None;
     loop {
         let is_halted = *halt.borrow();

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use metrics::{Counter, Gauge, Histogram};
 use node::memory::StoreMetrics;
-use node::metrics::Registry;
+use node::metrics::{Registry, Total};
 use proto::client::code::Disconnect;
 
 use crate::core::{Outcome, Tally};
@@ -51,27 +51,27 @@ pub(crate) struct Metrics {
     clients_max: Gauge,
     channels: Gauge,
     receipts_pending: Gauge,
-    messages_received: Counter,
-    messages: [Counter; Outcome::ALL.len()],
-    receipts: [Counter; 3],
-    pushes: Counter,
-    frames_in: Counter,
-    frames_out: Counter,
-    memories_differ: Counter,
-    lookups: [Counter; 4],
+    messages_received: Total,
+    messages: [Total; Outcome::ALL.len()],
+    receipts: [Total; 3],
+    pushes: Total,
+    frames_in: Total,
+    frames_out: Total,
+    memories_differ: Total,
+    lookups: [Total; 4],
     leased: Gauge,
     routes: Gauge,
     routes_pending: Gauge,
-    route_writes: [Counter; 3],
-    epochs: Counter,
-    index_strays: Counter,
-    freezes: Counter,
-    errors: Counter,
-    disconnects: [Counter; Disconnect::ALL.len()],
+    route_writes: [Total; 3],
+    epochs: Total,
+    index_strays: Total,
+    freezes: Total,
+    errors: Total,
+    disconnects: [Total; Disconnect::ALL.len()],
     refusals: [Counter; 3],
     newcomers_ended: [Counter; 4],
     link_up: Gauge,
-    links: Counter,
+    links: Total,
     link_rtt: Histogram,
 }
 
@@ -89,9 +89,9 @@ pub(crate) enum Door {
 impl Metrics {
     /// Registers all of them.
     pub(crate) fn new(registry: &Registry, clients_max: usize) -> Self {
-        let counter = |name, help| registry.counter(name, help, &[]);
+        let counter = |name, help| registry.total(name, help, &[]);
         let gauge = |name, help| registry.gauge(name, help, &[]);
-        let labelled = |name, help, label, value: &str| registry.counter(name, help, &[(label, value)]);
+        let labelled = |name, help, label, value: &str| registry.total(name, help, &[(label, value)]);
         let metrics = Self {
             store: StoreMetrics::new(registry),
             clients: gauge("edge_clients", "Clients logged in now."),
@@ -129,10 +129,10 @@ impl Metrics {
                 labelled("edge_disconnects_total", "Clients let go, by the code that ended them; 3000 is a client that went by itself.", "code", &why.number().to_string())
             }),
             refusals: ["full", "origin", "handshake"].map(|reason| {
-                labelled("edge_refusals_total", "Connections not let in: full (503), origin (403), handshake (neither WebSocket nor WebTransport, or not in time).", "reason", reason)
+                registry.counter("edge_refusals_total", "Connections not let in: full (503), origin (403), handshake (neither WebSocket nor WebTransport, or not in time).", &[("reason", reason)])
             }),
             newcomers_ended: ["http", "websocket", "webtransport", "line"].map(|door| {
-                labelled("edge_newcomers_ended_total", "Connections ended before they had logged in, to make room for newer ones: in TLS or HTTP, upgraded to WebSocket, at the WebTransport door, at the line door. It moves while strangers hold what is for everybody.", "door", door)
+                registry.counter("edge_newcomers_ended_total", "Connections ended before they had logged in, to make room for newer ones: in TLS or HTTP, upgraded to WebSocket, at the WebTransport door, at the line door. It moves while strangers hold what is for everybody.", &[("door", door)])
             }),
             link_up: gauge("edge_link_up", "1 while the relay has greeted this edge on a living link, else 0."),
             links: counter("edge_links_total", "Links on which the relay greeted this edge."),
@@ -178,9 +178,9 @@ impl Metrics {
             (&self.index_strays, tally.route_counts.strays),
             (&self.freezes, tally.freezes),
         ] {
-            counter.absolute(value);
+            counter.tell(value);
         }
-        let by_label: [(&[Counter], &[u64]); 5] = [
+        let by_label: [(&[Total], &[u64]); 5] = [
             (&self.messages, &tally.messages),
             (&self.receipts, &tally.receipts),
             (&self.lookups, &tally.lookups),
@@ -189,7 +189,7 @@ impl Metrics {
         ];
         for (counters, values) in by_label {
             for (counter, &value) in counters.iter().zip(values) {
-                counter.absolute(value);
+                counter.tell(value);
             }
         }
     }

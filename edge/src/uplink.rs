@@ -7,7 +7,7 @@ use certs::link::Identity;
 use proto::id::NodeName;
 use proto::link::{CloseCode, STREAM_CONTROL, STREAM_HEARTBEAT};
 use quinn::crypto::rustls::QuicClientConfig;
-use quinn::{ClientConfig, Connection, ConnectionError, Endpoint, RecvStream, SendStream};
+use quinn::{ClientConfig, Connection, ConnectionError, Endpoint, EndpointConfig, RecvStream, SendStream};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout};
@@ -54,8 +54,7 @@ impl Uplink {
         inputs: mpsc::Sender<Input>,
         echoes: mpsc::Sender<Event>,
     ) -> std::io::Result<Self> {
-        let endpoint = Endpoint::client((std::net::Ipv6Addr::UNSPECIFIED, 0).into())
-            .or_else(|_| Endpoint::client((std::net::Ipv4Addr::UNSPECIFIED, 0).into()))?;
+        let endpoint = node::link::endpoint(EndpointConfig::default(), None, node::bind::udp_client()?)?;
         Ok(Self { edge, endpoint, identity, relay, inputs, echoes })
     }
 
@@ -119,7 +118,8 @@ impl Uplink {
         let (heartbeat, echoes) = stream(&connection, STREAM_HEARTBEAT, PRIORITY_HEARTBEAT).await?;
         let (control, answers) = stream(&connection, STREAM_CONTROL, PRIORITY_CONTROL).await?;
         let outboxes = write_link(&connection, heartbeat, control, &mut tasks).await?;
-        let opened = Input::LinkOpened { generation, outboxes, connection: connection.clone() };
+        let opened =
+            Input::LinkOpened { generation, outboxes: Box::new(outboxes), connection: connection.clone() };
         self.inputs.send(opened).await.map_err(|_| OpenError::Stopping)?;
         let downlink = Downlink { generation, inputs: self.inputs.clone(), echoes: self.echoes.clone() };
         downlink.spawn(&connection, echoes, answers, &mut tasks);

@@ -5,7 +5,7 @@
 
 use std::fmt;
 use std::io;
-use std::net::{SocketAddr, TcpListener, UdpSocket};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, UdpSocket};
 
 use socket2::{Domain, Protocol, Socket, Type};
 use tracing::debug;
@@ -60,12 +60,32 @@ pub fn tcp(address: SocketAddr, flag: &str, what: &str) -> Result<TcpListener, B
 pub fn udp(address: SocketAddr, flag: &str, what: &str) -> Result<UdpSocket, BindError> {
     let open = || {
         let socket = Socket::new(Domain::for_address(address), Type::DGRAM, Some(Protocol::UDP))?;
-        socket.set_nonblocking(true)?;
-        enlarge_buffers(&socket);
-        socket.bind(&address.into())?;
-        Ok(socket.into())
+        open_udp(socket, address)
     };
     open().map_err(|source| refused(address, flag, what, source))
+}
+
+/// Opens a datagram socket that reaches addresses of both families, where the system has both, from any free port.
+///
+/// # Errors
+/// There is no free port, or no network at all.
+pub fn udp_client() -> io::Result<UdpSocket> {
+    let both = || {
+        let socket = Socket::new(Domain::IPV6, Type::DGRAM, Some(Protocol::UDP))?;
+        socket.set_only_v6(false)?;
+        open_udp(socket, (Ipv6Addr::UNSPECIFIED, 0).into())
+    };
+    both().or_else(|_| {
+        let socket = Socket::new(Domain::IPV4, Type::DGRAM, Some(Protocol::UDP))?;
+        open_udp(socket, (Ipv4Addr::UNSPECIFIED, 0).into())
+    })
+}
+
+fn open_udp(socket: Socket, address: SocketAddr) -> io::Result<UdpSocket> {
+    socket.set_nonblocking(true)?;
+    enlarge_buffers(&socket);
+    socket.bind(&address.into())?;
+    Ok(socket.into())
 }
 
 /// A refusal costs throughput only, so it is logged; Linux grants silently what `net.core.rmem_max` allows.

@@ -20,3 +20,4 @@ pub mod metrics;
 pub mod newcomers;
 pub mod outbox;
 pub mod process;
+pub mod udp;

@@ -2,16 +2,23 @@
 //!
 //! Readers only read and writers only write; whatever goes wrong with one stream ends the whole link.
 
+use std::net::UdpSocket;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use proto::limits::{CONTROL_BYTES_MAX, LANE_BYTES_MAX, LANES};
 use proto::link::codec::{DecodeError, Frames};
 use proto::link::{CloseCode, HEARTBEAT_BYTES, Lane};
-use quinn::{Connection, ConnectionError, RecvStream, SendStream, TransportConfig, VarInt, WriteError};
+use quinn::congestion::CubicConfig;
+use quinn::{
+    AckFrequencyConfig, Connection, ConnectionError, Endpoint, EndpointConfig, MtuDiscoveryConfig,
+    RecvStream, SendStream, ServerConfig, TransportConfig, VarInt, WriteError,
+};
 use tokio::task::JoinSet;
 
 use crate::outbox::{Drain, LinkOutboxes, Taken, outbox};
+use crate::udp;
 
 /// After so long without a packet a link is dead, for QUIC too.
 pub const IDLE_MAX: Duration = Duration::from_secs(3);
@@ -36,11 +43,53 @@ const BATCH_BYTES: usize = 64 << 10;
 /// Bytes that the other side may send ahead of our reading, per stream: a lane's queue once more.
 const STREAM_WINDOW: u32 = 1 << 20;
 
+/// The largest UDP payload that a link tries. A packet costs about the same whatever it carries, so where the path takes
+/// jumbo frames, as in most data centres and on loopback, a batch needs a quarter of them. Not more, since quinn hands
+/// the kernel ten packets in one call, which takes 65,507 bytes at most and drops in silence what is larger.
+const UDP_PAYLOAD_MAX: u16 = 6_500;
+
+const _: () = assert!(10 * UDP_PAYLOAD_MAX as u32 <= 65_507);
+
+/// Bytes that may be under way before anything is acknowledged: what a full edge joins at once goes out in one round
+/// trip. Links are private, so that they need not creep up from the internet's ten packets.
+const INITIAL_WINDOW: u64 = 32 * UDP_PAYLOAD_MAX as u64;
+
+/// A link acknowledges at once when it has so many packets, and one more; every second one is QUIC's habit, and a packet
+/// that says nothing else wakes its receiver like one with messages. What goes the other way says it for nothing.
+const UNACKNOWLEDGED_MAX: u32 = 8;
+
+/// It acknowledges fewer after so long; whatever was lost last is sent again that much later.
+const ACKNOWLEDGE_AFTER: Duration = Duration::from_millis(5);
+
+/// An endpoint for links on `socket`; a relay's has a `server`.
+///
+/// # Errors
+/// The system does not let us watch the socket.
+pub fn endpoint(
+    mut config: EndpointConfig,
+    server: Option<ServerConfig>,
+    socket: UdpSocket,
+) -> std::io::Result<Endpoint> {
+    config.max_udp_payload_size(UDP_PAYLOAD_MAX).expect("more than QUIC's least, 1,200");
+    udp::endpoint(config, server, socket)
+}
+
 /// QUIC's settings for a link, the same at both ends: no stream is allowed that is not used, since quinn allocates for
 /// every stream that the peer may open.
 pub fn transport() -> TransportConfig {
+    let mut sizes = MtuDiscoveryConfig::default();
+    sizes.upper_bound(UDP_PAYLOAD_MAX);
+    let mut acknowledgements = AckFrequencyConfig::default();
+    acknowledgements
+        .ack_eliciting_threshold(VarInt::from_u32(UNACKNOWLEDGED_MAX))
+        .max_ack_delay(Some(ACKNOWLEDGE_AFTER));
+    let mut congestion = CubicConfig::default();
+    congestion.initial_window(INITIAL_WINDOW);
     let mut transport = TransportConfig::default();
     transport
+        .ack_frequency_config(Some(acknowledgements))
+        .congestion_controller_factory(Arc::new(congestion))
+        .mtu_discovery_config(Some(sizes))
         .max_idle_timeout(Some(IDLE_MAX.try_into().expect("3 s fit QUIC's milliseconds")))
         .initial_rtt(INITIAL_RTT)
         .max_concurrent_bidi_streams(VarInt::from_u32(2))

@@ -8,6 +8,7 @@
 //! (`_seconds`, `_bytes`), labels come from closed sets.
 
 use std::collections::HashSet;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use ::metrics::{Counter, Gauge, Histogram, Key, KeyName, Label, Level, Metadata, Recorder};
@@ -59,6 +60,15 @@ impl Registry {
         assert!(name.ends_with("_total"), "{name}: counters end in _total");
         self.recorder.describe_counter(KeyName::from(name.to_owned()), None, help.into());
         self.recorder.register_counter(&self.key(name, labels), &METADATA)
+    }
+
+    /// Registers a counter that takes over what somebody else counts.
+    ///
+    /// # Panics
+    ///
+    /// As with [`Registry::counter`].
+    pub fn total(&self, name: &str, help: &'static str, labels: &[(&'static str, &str)]) -> Total {
+        Total { counter: self.counter(name, help, labels), told: AtomicU64::new(0) }
     }
 
     /// Registers a gauge, which shows as 0 at once.
@@ -118,6 +128,24 @@ impl Registry {
         let labels: Vec<_> =
             labels.iter().map(|&(label, value)| Label::new(label, value.to_owned())).collect();
         Key::from_parts(name.to_owned(), labels)
+    }
+}
+
+/// A counter that is told its value again and again. Of the many that a node tells each turn, those that stand still cost
+/// a comparison.
+#[derive(Debug)]
+pub struct Total {
+    counter: Counter,
+    told: AtomicU64,
+}
+
+impl Total {
+    /// Takes over `value`, which never falls.
+    pub fn tell(&self, value: u64) {
+        if self.told.load(Ordering::Relaxed) != value {
+            self.told.store(value, Ordering::Relaxed);
+            self.counter.absolute(value);
+        }
     }
 }
 

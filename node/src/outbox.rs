@@ -6,7 +6,7 @@
 use std::collections::VecDeque;
 use std::future::poll_fn;
 use std::sync::{Arc, Mutex, MutexGuard};
-use std::task::{Poll, Waker};
+use std::task::{Context, Poll, Waker};
 
 use bytes::Bytes;
 use proto::limits::LANES;
@@ -119,18 +119,28 @@ impl<E: Copy> Drain<E> {
     ///
     /// Cancelling loses nothing.
     pub async fn take(&mut self, batch: &mut Vec<Bytes>, bytes_max: usize) -> Taken<E> {
-        poll_fn(|context| {
-            let mut shared = lock(&self.shared);
-            if shared.take_into(batch, bytes_max) {
-                return Poll::Ready(Taken::Frames);
-            }
-            if let Some(why) = shared.closed {
-                return Poll::Ready(Taken::Closed(why));
-            }
+        poll_fn(|context| self.poll_take(context, batch, bytes_max)).await
+    }
+
+    /// [`Self::take`] for whoever waits for other things as well.
+    pub fn poll_take(
+        &mut self,
+        context: &mut Context<'_>,
+        batch: &mut Vec<Bytes>,
+        bytes_max: usize,
+    ) -> Poll<Taken<E>> {
+        let mut shared = lock(&self.shared);
+        if shared.take_into(batch, bytes_max) {
+            return Poll::Ready(Taken::Frames);
+        }
+        if let Some(why) = shared.closed {
+            return Poll::Ready(Taken::Closed(why));
+        }
+        // A task that looks here each time that it is woken for something else has left its waker already.
+        if !shared.writer.as_ref().is_some_and(|writer| writer.will_wake(context.waker())) {
             shared.writer = Some(context.waker().clone());
-            Poll::Pending
-        })
-        .await
+        }
+        Poll::Pending
     }
 
     /// Moves what is there to `batch` without waiting; whether there was anything.

@@ -1,12 +1,13 @@
 //! A process around one or more nodes: log, runtime, signals, exit code.
 
 use std::fmt::Display;
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 
 use clap::Parser;
 use proto::id::NodeName;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
+use tokio::task::JoinSet;
 
 use crate::allocator;
 use crate::bind::BindError;
@@ -108,6 +109,24 @@ pub fn start<E: Display>(
 /// The operating system gives no more.
 pub fn runtime() -> std::io::Result<tokio::runtime::Runtime> {
     tokio::runtime::Builder::new_current_thread().enable_all().build()
+}
+
+/// Runs `main` as a task; what comes back ends when it ends, or with its panic.
+///
+/// tokio polls what it was started with only after a look at the sockets, which is a system call for each turn; a task has
+/// its turn as soon as the one is over that woke it.
+pub fn spawn<T: Send + 'static>(
+    main: impl Future<Output = T> + Send + 'static,
+) -> impl Future<Output = T> + Unpin {
+    // Its drop ends the task.
+    let mut running = JoinSet::new();
+    running.spawn(main);
+    Box::pin(async move {
+        match running.join_next().await.expect("there is one task") {
+            Ok(done) => done,
+            Err(error) => resume_unwind(error.into_panic()),
+        }
+    })
 }
 
 fn failed(error: &impl Display) -> Exit {

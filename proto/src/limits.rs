@@ -14,6 +14,10 @@ pub const CHANNEL_BYTES_MAX: usize = 255;
 /// Bytes of one inbound frame of a client (client protocol, "message size"); 65,537 are refused.
 pub const CLIENT_FRAME_BYTES_MAX: usize = 65_536;
 
+/// WebSocket frames that one message of a client may have. Browsers use one; a sender that fills each with what one TCP
+/// segment of the smallest kind holds, 536 bytes, needs 123 for the largest message.
+pub const FRAGMENTS_MAX: usize = 1024;
+
 /// Channels that one client may subscribe to, the personal one not counted.
 pub const CHANNELS_PER_CLIENT_MAX: usize = 128;
 

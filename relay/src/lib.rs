@@ -138,8 +138,9 @@ impl Relay {
         tasks.spawn(obeying);
         tasks.spawn(sweep::sweep(store, sweep_interval, sweeps, Arc::clone(&metrics)));
         tasks.spawn(accept::accept(endpoint.clone(), inputs, pings, metrics));
+        let mut running = node::process::spawn(eventloop.run());
         tokio::select! {
-            () = eventloop.run() => {
+            () = &mut running => {
                 endpoint.close(0_u32.into(), b"the relay stops");
                 // Lets the last packets out; an edge that hears nothing gives up by itself.
                 let _ = tokio::time::timeout(Duration::from_secs(1), endpoint.wait_idle()).await;
@@ -158,7 +159,7 @@ fn endpoint(socket: std::net::UdpSocket, identity: &Identity) -> std::io::Result
     let cid_key = identity.derive(b"causeway quic cid");
     let cid_key = u64::from_be_bytes(cid_key[..8].try_into().expect("8 of 32 bytes"));
     config.cid_generator(move || Box::new(quinn_proto::HashedConnectionIdGenerator::from_key(cid_key)));
-    Endpoint::new(config, Some(server_config(identity)), socket, Arc::new(quinn::TokioRuntime))
+    node::link::endpoint(config, Some(server_config(identity)), socket)
 }
 
 fn server_config(identity: &Identity) -> quinn::ServerConfig {

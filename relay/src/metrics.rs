@@ -2,7 +2,7 @@
 
 use metrics::{Counter, Gauge};
 use node::memory::StoreMetrics;
-use node::metrics::Registry;
+use node::metrics::{Registry, Total};
 
 use crate::core::Tally;
 
@@ -15,22 +15,22 @@ pub(crate) struct Metrics {
     leases: Gauge,
     channels: Gauge,
     is_complete: Gauge,
-    publications: Counter,
-    forwarded: Counter,
-    unheld: Counter,
-    refused: Counter,
-    gaps: Counter,
-    answers: Counter,
-    answers_lost: Counter,
-    joins: Counter,
-    leaves: Counter,
-    heartbeats: Counter,
-    admitted: Counter,
-    closed: Counter,
-    reaped: Counter,
-    routes_removed: Counter,
-    renewed: Counter,
-    freezes: Counter,
+    publications: Total,
+    forwarded: Total,
+    unheld: Total,
+    refused: Total,
+    gaps: Total,
+    answers: Total,
+    answers_lost: Total,
+    joins: Total,
+    leaves: Total,
+    heartbeats: Total,
+    admitted: Total,
+    closed: Total,
+    reaped: Total,
+    routes_removed: Total,
+    renewed: Total,
+    freezes: Total,
     handshakes_failed: Counter,
     retries: Counter,
     newcomers_ended: Counter,
@@ -42,6 +42,7 @@ impl Metrics {
     /// Registers all of them.
     pub(crate) fn new(registry: &Registry) -> Self {
         let counter = |name, help| registry.counter(name, help, &[]);
+        let total = |name, help| registry.total(name, help, &[]);
         let gauge = |name, help| registry.gauge(name, help, &[]);
         Self {
             store: StoreMetrics::new(registry),
@@ -59,58 +60,58 @@ impl Metrics {
                 "relay_complete",
                 "1 while the relay knows every edge that there may be, else 0.",
             ),
-            publications: counter(
+            publications: total(
                 "relay_publications_total",
                 "Publications that came from edges, each counted once.",
             ),
-            forwarded: counter(
+            forwarded: total(
                 "relay_copies_forwarded_total",
                 "Copies of publications queued for the edges that hold their channel.",
             ),
-            unheld: counter(
+            unheld: total(
                 "relay_publications_unheld_total",
                 "Publications of a channel that no other edge held.",
             ),
-            refused: counter(
+            refused: total(
                 "relay_copies_refused_total",
                 "Copies of publications that a full lane refused; the source is told where it asked for a receipt.",
             ),
-            gaps: counter(
+            gaps: total(
                 "relay_publications_missing_total",
                 "Publications missing between two numbers of one source and lane; should stay 0.",
             ),
-            answers: counter(
+            answers: total(
                 "relay_answers_total",
                 "Answers of holders passed to the source of a directed message.",
             ),
-            answers_lost: counter(
+            answers_lost: total(
                 "relay_answers_lost_total",
                 "Answers whose source had gone or whose lane was full.",
             ),
-            joins: counter(
+            joins: total(
                 "relay_joins_total",
                 "Channels that edges began to hold, re-joins after a new link included.",
             ),
-            leaves: counter("relay_leaves_total", "Channels that edges ceased to hold by themselves."),
-            heartbeats: counter("relay_heartbeats_total", "Pings of edges echoed."),
-            admitted: counter("relay_links_admitted_total", "Links whose hello was accepted."),
-            closed: counter(
+            leaves: total("relay_leaves_total", "Channels that edges ceased to hold by themselves."),
+            heartbeats: total("relay_heartbeats_total", "Pings of edges echoed."),
+            admitted: total("relay_links_admitted_total", "Links whose hello was accepted."),
+            closed: total(
                 "relay_links_closed_total",
                 "Links that this relay ended: silence, a bad frame, a newer link.",
             ),
-            reaped: counter(
+            reaped: total(
                 "relay_edges_reaped_total",
                 "Leases ended, with the routes of their edge: after a goodbye, a loss, or a later life.",
             ),
-            routes_removed: counter(
+            routes_removed: total(
                 "relay_routes_removed_total",
                 "Routes removed because their edge's lease was ended.",
             ),
-            renewed: counter(
+            renewed: total(
                 "relay_epochs_renewed_total",
                 "Linked edges that got a new epoch, since the store had lost their lease.",
             ),
-            freezes: counter("relay_freezes_total", "Times that this process stood still for over 1.5 s."),
+            freezes: total("relay_freezes_total", "Times that this process stood still for over 1.5 s."),
             handshakes_failed: counter(
                 "relay_handshakes_failed_total",
                 "Connections that never became a link: unknown certificate, wrong version, too slow.",
@@ -183,7 +184,7 @@ impl Metrics {
             (&self.renewed, tally.renewed),
             (&self.freezes, tally.freezes),
         ] {
-            counter.absolute(value);
+            counter.tell(value);
         }
     }
 }

@@ -49,7 +49,6 @@ test('while one edge is fed all kinds of bad input, bystanders get every message
     const { received, longestGap } = await pair.read();
     assert.deepEqual(received, Array.from({ length: sent[at] }, (_, number) => number), `${pair.name}: all, in order`);
     assert.ok(longestGap < GAP_MAX, `${pair.name}: ${longestGap} ms without a message`);
-    assert.ok(sent[at] > ATTACK / EVERY / 2, `${pair.name}: ${sent[at]} messages were sent`);
     context.diagnostic(`${pair.name}: ${sent[at]} messages, at most ${Math.round(longestGap)} ms apart`);
   }
   assert.ok(rounds.every((count) => count > 5), `every kind of bad input was tried: ${rounds}`);

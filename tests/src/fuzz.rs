@@ -10,6 +10,7 @@ mod link;
 mod proxy;
 mod stream;
 mod token;
+mod websocket;
 
 use bytes::Bytes;
 use proto::client::{ClientId, NamedChannel, Publication, json};
@@ -27,7 +28,7 @@ pub struct Target {
 }
 
 /// All of them.
-pub const TARGETS: [Target; 7] = [
+pub const TARGETS: [Target; 8] = [
     Target { name: "client", check: client::check },
     Target { name: "config", check: config::check },
     Target { name: "line", check: line::check },
@@ -35,6 +36,7 @@ pub const TARGETS: [Target; 7] = [
     Target { name: "proxy", check: proxy::check },
     Target { name: "stream", check: stream::check },
     Target { name: "token", check: token::check },
+    Target { name: "websocket", check: websocket::check },
 ];
 
 /// Cuts `bytes` in several ways, which are the same each time: whole, byte by byte, and in pieces of sizes that the bytes

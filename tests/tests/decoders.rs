@@ -66,6 +66,11 @@ proptest! {
     fn a_token_that_is_like_a_kept_one_breaks_no_promise(change in change()) {
         change.check("token");
     }
+
+    #[test]
+    fn websocket_frames_that_are_like_kept_ones_break_no_promise(change in change()) {
+        change.check("websocket");
+    }
 }
 
 /// The beginning of one kept input, other bytes, and the end of another.

@@ -79,7 +79,7 @@ impl Hub {
             Event::Command { client, command } => self.command(now, client, command),
             Event::Answered { client, frame } => self.emit(client, frame),
             Event::Closed { client, why } => self.disconnect(client, why),
-            Event::LinkOpened { generation, link } => self.link_opened(now, generation, link),
+            Event::LinkOpened { generation, link } => self.link_opened(now, generation, *link),
             Event::LinkClosed { generation } => self.link_closed(generation),
             Event::Control { generation, frame } => {
                 if self.is_current(generation) {

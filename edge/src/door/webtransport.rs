@@ -21,7 +21,7 @@ use node::newcomers::Lobby;
 use node::outbox::{Drain, Taken};
 use node::process::RunError;
 use proto::client::code::Disconnect;
-use proto::client::json;
+use proto::client::json::{self, Slices};
 use proto::client::stream::LineFrames;
 use quinn::crypto::rustls::QuicServerConfig;
 use quinn::{Endpoint, Incoming, ServerConfig, TransportConfig, VarInt};
@@ -289,13 +289,25 @@ async fn read_loop(mut stream: RecvStream, guest: &Guest) -> Disconnect {
         frames.push(chunk.bytes);
         loop {
             match frames.next_frame() {
-                Ok(Some(frame)) => guest.frame(frame).await,
+                Ok(Some(frame)) => hand_over(guest, frame).await,
                 Ok(None) => break,
                 Err(_) => return Disconnect::BadRequest,
             }
         }
     }
     Disconnect::Closed
+}
+
+/// Hands over a frame, and waits where the event loop has no room: QUIC then holds the client back.
+async fn hand_over(guest: &Guest, frame: Bytes) {
+    let mut rest = Slices::default();
+    let mut slice = Some(guest.frame(frame, &mut rest));
+    while let Some(handing_over) = slice {
+        if let Some(handing_over) = handing_over {
+            handing_over.await;
+        }
+        slice = guest.rest(&mut rest);
+    }
 }
 
 /// Writes batches until the outbox is closed, and answers why it was.

@@ -33,8 +33,8 @@ pub fn slices(frame: Bytes) -> Slices {
 /// thousand frames may wait; SDKs that come back put a connect and their subscribes into one frame, dozens as a rule.
 pub const SLICE_COMMANDS: usize = 32;
 
-/// See [`slices`].
-#[derive(Debug)]
+/// See [`slices`]. None of nothing.
+#[derive(Debug, Default)]
 pub struct Slices {
     rest: Option<Bytes>,
 }

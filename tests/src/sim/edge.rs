@@ -335,7 +335,7 @@ impl World {
         match input {
             Input::Event(event) => hub.handle(instant, event),
             Input::LinkOpened(generation, link) => {
-                hub.handle(instant, Event::LinkOpened { generation, link });
+                hub.handle(instant, Event::LinkOpened { generation, link: Box::new(link) });
             }
         }
     }

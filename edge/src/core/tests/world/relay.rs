@@ -47,7 +47,7 @@ impl World {
         self.tell(Event::LinkOpened { generation: self.generation(), link });
     }
 
-    fn new_link(&mut self) -> LinkOutboxes {
+    fn new_link(&mut self) -> Box<LinkOutboxes> {
         self.generation += 1;
         let (control, control_drain) = outbox(self.control_bytes_max);
         let (heartbeat, heartbeat_drain) = outbox(64);
@@ -55,7 +55,7 @@ impl World {
         let lanes = lanes.try_into().expect("as many as there are lanes");
         self.relay = Some(Relay { control: control_drain, heartbeat: heartbeat_drain, lanes: lane_drains });
         self.unanswered.clear();
-        LinkOutboxes { control, heartbeat, lanes }
+        Box::new(LinkOutboxes { control, heartbeat, lanes })
     }
 
     pub(crate) fn generation(&self) -> Generation {
