@@ -140,6 +140,8 @@ impl Relay {
         tasks.spawn(accept::accept(endpoint.clone(), inputs, pings, metrics));
         let mut running = node::process::spawn(eventloop.run());
         tokio::select! {
+            // First: with the event loop end those who waited for its word, and that is in order.
+            biased;
             () = &mut running => {
                 endpoint.close(0_u32.into(), b"the relay stops");
                 // Lets the last packets out; an edge that hears nothing gives up by itself.
