@@ -156,16 +156,6 @@ export class Client extends Emitter<ClientEvents> {
     #private;
 }
 /**
- * What a subscription needs of its client.
- *
- * @typedef {object} Host
- * @property {(method: string, params: object, answered: (result: any) => void,
- *   refused: (error: CausewayError) => void) => void} tell
- * @property {(method: string, params: object) => Promise<any>} call
- * @property {() => boolean} isOpen  there is a transport, and connect was written on it
- * @property {() => void} forget
- */
-/**
  * A page's interest in a channel. It outlives connections, and ends by `unsubscribe()`, by its signal, or by the server.
  *
  * @extends {Emitter<SubscriptionEvents>}

@@ -32,7 +32,7 @@ export function declarations() {
   const program = ts.createProgram([MODULE], options);
   let text = '';
   program.emit(undefined, (_, written) => (text = written));
-  return HEAD + withoutInternals(text);
+  return HEAD + withoutTypedefs(withoutInternals(text));
 }
 
 function readConfig() {
@@ -54,6 +54,11 @@ function withoutInternals(text) {
   ts.forEachChild(file, visit);
   for (const [start, end] of cuts.reverse()) text = text.slice(0, start) + text.slice(end);
   return text;
+}
+
+/** What a typedef said stands at its type already. */
+function withoutTypedefs(text) {
+  return text.replace(/\/\*\*(?:(?!\*\/)[^])*@typedef(?:(?!\*\/)[^])*\*\/\n/g, '');
 }
 
 if (process.argv[1] === import.meta.filename) {
