@@ -585,6 +585,8 @@ export class Client extends Emitter {
       for (const subscription of this.#subscriptions.values()) subscription._send();
     }).catch((error) => {
       if (this.#transport === transport) this.#drop('connect failed');
+      // It opened, and does not serve.
+      if (error instanceof NotKnownError && transport.name === 'webtransport') rests.begin(this.#urls.key, this.#timings);
       if (error.code === EXPIRED && this.#token.renew()) throw error;
       if (error.code >= 100 && !error.temporary) throw new Terminal({ code: error.code, reason: error.message });
       throw error;
@@ -601,10 +603,11 @@ export class Client extends Emitter {
     const urls = this.#urls;
     const may = (/** @type {TransportName} */ name) => this.transports.includes(name);
     const hasSocket = may('websocket') && urls.websocket !== '';
-    const hasSession = may('webtransport') && canWebTransport(urls) && !(hasSocket && rests.left(urls.key) > 0);
+    const hasSession = may('webtransport') && canWebTransport(urls);
     return new Promise((resolve, reject) => {
       const headStart = new Timer();
       let isSocketStarted = false;
+      let isSessionStarted = false;
       let running = 0;
       /** @type {TransportName | null} */
       let winner = null;
@@ -625,9 +628,18 @@ export class Client extends Emitter {
         isSocketStarted = true;
         running += 1;
         const late = (/** @type {Transport} */ transport) => transport.close(CLOSE, 'not needed');
-        this.#open(new SocketTransport(urls.websocket), signal).then((each) => (winner ? late(each) : won(each)), failed);
+        this.#open(new SocketTransport(urls.websocket), signal).then(
+          (transport) => (winner ? late(transport) : won(transport)),
+          (error) => {
+            // Resting or not, it is the last hope.
+            startSession();
+            failed(error);
+          },
+        );
       };
       const startSession = () => {
+        if (!hasSession || isSessionStarted || winner || signal.aborted) return;
+        isSessionStarted = true;
         running += 1;
         headStart.start(this.#timings.headStart, startSocket);
         this.#openWebTransport(urls, signal).then(
@@ -642,8 +654,8 @@ export class Client extends Emitter {
         );
       };
 
-      if (hasSession) startSession();
-      else startSocket();
+      if (!hasSocket || rests.left(urls.key) === 0) startSession();
+      if (running === 0) startSocket();
       if (running === 0) reject(new Error('no transport may be used here'));
       const onAbort = () => {
         headStart.stop();

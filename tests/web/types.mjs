@@ -20,10 +20,12 @@ const HEAD = '// Made from causeway.js by tests/web/types.mjs; do not edit.\n\n'
 
 /** What is wrong with the types of our files, in words, one a line; '' if nothing is. */
 export function check() {
-  const config = readConfig();
-  const program = ts.createProgram(config.fileNames, config.options);
+  const { fileNames, options } = readConfig();
+  const ours = ts.createProgram(fileNames, options);
+  // By itself: beside causeway.js the compiler would take that for what is imported.
+  const user = ts.createProgram([path.join(HERE, 'usage.ts')], { ...options, allowJs: false, checkJs: false, rootDir: undefined });
   const host = { getCanonicalFileName: (name) => name, getCurrentDirectory: () => HERE, getNewLine: () => '\n' };
-  return ts.formatDiagnostics(ts.getPreEmitDiagnostics(program), host);
+  return ts.formatDiagnostics([ours, user].flatMap((program) => ts.getPreEmitDiagnostics(program)), host);
 }
 
 /** The text of causeway.d.ts as it should be. */

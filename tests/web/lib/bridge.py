@@ -30,6 +30,7 @@ class Bridge(QuicConnectionProtocol):
         self.stream = None
         self.writer = None
         self.early = b""
+        self.is_closed = False
 
     def quic_event_received(self, event):
         if isinstance(event, ProtocolNegotiated):
@@ -84,6 +85,9 @@ class Bridge(QuicConnectionProtocol):
         self.transmit()
 
     def close_session(self, code, reason):
+        if self.is_closed:
+            return
+        self.is_closed = True
         payload = struct.pack(">I", code) + reason.encode()
         capsule = encode_uint_var(CLOSE_SESSION) + encode_uint_var(len(payload)) + payload
         self.http.send_data(stream_id=self.session, data=capsule, end_stream=True)
@@ -91,6 +95,7 @@ class Bridge(QuicConnectionProtocol):
         self.end()
 
     def end(self):
+        self.is_closed = True
         if self.writer is not None:
             self.writer.close()
 

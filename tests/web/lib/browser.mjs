@@ -37,7 +37,6 @@ export async function startBrowser({ args = [], ...options } = {}) {
  */
 export async function openPage(context, url) {
   const page = await context.newPage();
-  page.on('pageerror', (error) => page.emit('trouble', error));
   page.troubles = [];
   page.on('pageerror', (error) => page.troubles.push(`${error}`));
   await page.goto(url);
@@ -72,7 +71,7 @@ export async function openPage(context, url) {
     // What became of a promise, as something that can leave the page.
     globalThis.outcome = (promise) =>
       promise.then(
-        (value) => ({ value }),
+        (value) => (value === undefined ? {} : { value }),
         (error) => ({ name: error?.name, code: error?.code, message: error?.message, temporary: error?.temporary }),
       );
   });

@@ -70,5 +70,5 @@ export async function startFiles(answers = {}, { edge } = {}) {
     for (const each of through) each.destroy();
     return new Promise((resolve) => server.close(resolve));
   };
-  return { url: `http://localhost:${port}`, port, stop };
+  return { url: `http://localhost:${port}`, port, answers, stop };
 }

@@ -23,6 +23,8 @@ const ANSWERS = {
 class Connection {
   /** Commands so far, in order. */
   commands = [];
+  /** The sizes of the frames that they came in, in bytes. */
+  frames = [];
   isOpen = true;
   isMute = false;
   /** The code that the page closed with. */
@@ -65,6 +67,7 @@ class Connection {
 
   received(frame) {
     if (this.isMute) return;
+    this.frames.push(Buffer.byteLength(frame));
     for (const line of frame.split('\n').filter(Boolean)) this.#take(JSON.parse(line));
     this.server.changed();
   }
