@@ -410,12 +410,13 @@ function item(kind, name, isHere) {
   button.toggleAttribute('data-unread', (talk?.unread ?? 0) > 0);
   button.toggleAttribute('data-away', isHere === false);
   button.append(face(kind, name, isHere), element('span', 'item-name', name));
+  const about = [kind === 'room' ? `#${name}` : name];
+  if (isHere !== undefined) about.push(isHere ? 'here' : 'not seen here');
   if (talk && talk.unread > 0) {
-    const unread = element('span', 'unread', String(talk.unread));
-    unread.append(element('span', 'unseen', ' new'));
-    button.append(unread);
+    button.append(element('span', 'unread', String(talk.unread)));
+    about.push(`${talk.unread} new`);
   }
-  if (isHere !== undefined) button.append(element('span', 'unseen', isHere ? ', here' : ', not seen here'));
+  button.setAttribute('aria-label', about.join(', '));
   button.addEventListener('click', () => open(talkOf(kind, name)));
   return button;
 }

@@ -9,7 +9,7 @@ export const WEB = path.join(import.meta.dirname, '../../../web');
 
 /** The chat page's policy, as web/README.md has it. */
 export const POLICY =
-  "default-src 'none'; script-src 'self'; style-src 'self'; img-src data:; connect-src 'self' https://localhost:*; " +
+  "default-src 'none'; script-src 'self'; style-src 'self'; img-src data:; connect-src 'self' https:; " +
   "base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
 const TYPES = { '.html': 'text/html', '.js': 'text/javascript', '.css': 'text/css', '.svg': 'image/svg+xml' };
@@ -28,7 +28,7 @@ export async function startFiles(answers = {}, { edge } = {}) {
       response.end(typeof answer === 'string' ? answer : JSON.stringify(answer));
       return;
     }
-    if (edge && pathname === '/dev/token') {
+    if (edge && ['/dev/token', '/certificate-hash'].includes(pathname)) {
       const asked = await fetch(`http://${edge}${request.url}`);
       response.writeHead(asked.status, { 'content-type': 'text/plain' });
       response.end(await asked.text());
