@@ -430,4 +430,19 @@ declare class Emitter<Events extends {
      */
     override removeEventListener<Type extends keyof Events & string>(type: Type, listener: ((event: Events[Type]) => void) | EventListenerObject | null, options?: boolean | EventListenerOptions): void;
 }
+declare namespace TIMINGS {
+    let headStart: number;
+    let open: number;
+    let probeAfter: number;
+    let probePatience: number;
+    let pingGrace: number;
+    let retryFirst: number;
+    let retryMin: number;
+    let retryMax: number;
+    let settled: number;
+    let restMin: number;
+    let restMax: number;
+    let mature: number;
+    let spare: number;
+}
 export {};

@@ -178,6 +178,9 @@ const COMMAND_BYTES_MAX = 65_536;
 /** How many commands may wait for a connection. */
 const WAITING_MAX = 1000;
 
+/** Nothing came or went for so long, in ms: a moment to change the transport. */
+const QUIET = 1000;
+
 /** The longest time a timer takes, in ms. */
 const TIMER_MAX = 2 ** 31 - 1;
 
@@ -310,6 +313,8 @@ export class Client extends Emitter {
   #spare = null;
   /** The try that is under way. @type {AbortController | null} */
   #try = null;
+  /** Aborted when what the last try opens is of no use any more. @type {AbortController | null} */
+  #opening = null;
   /** Aborted when the client disconnects for good. @type {AbortController} */
   #life = new AbortController();
   #failures = 0;
@@ -512,6 +517,7 @@ export class Client extends Emitter {
       tell: (method, params, answered, refused) => this.#tell(method, params, answered, refused),
       call: (method, params) => this.#call(method, params),
       isOpen: () => this.#transport !== null,
+      timings: this.#timings,
       forget: () => {
         if (this.#subscriptions.get(channel) === subscription) this.#subscriptions.delete(channel);
       },
@@ -553,7 +559,7 @@ export class Client extends Emitter {
       if (error instanceof Terminal) return this.#stop(error.end);
       this._emit('error', error);
       this.#at = (this.#at + 1) % this.#edges.length;
-      this.#retry({ code: LOCAL.closed, reason: error.message });
+      this.#retry({ code: LOCAL.closed, reason: `${error?.message ?? error}` });
     });
   }
 
@@ -601,6 +607,8 @@ export class Client extends Emitter {
    */
   #race(signal) {
     const urls = this.#urls;
+    // What has lost the race goes on opening behind it, as long as the connection lives.
+    const opening = (this.#opening = new AbortController());
     const may = (/** @type {TransportName} */ name) => this.transports.includes(name);
     const hasSocket = may('websocket') && urls.websocket !== '';
     const hasSession = may('webtransport') && canWebTransport(urls);
@@ -628,7 +636,7 @@ export class Client extends Emitter {
         isSocketStarted = true;
         running += 1;
         const late = (/** @type {Transport} */ transport) => transport.close(CLOSE, 'not needed');
-        this.#open(new SocketTransport(urls.websocket), signal).then(
+        this.#openWebSocket(urls, opening.signal).then(
           (transport) => (winner ? late(transport) : won(transport)),
           (error) => {
             // Resting or not, it is the last hope.
@@ -642,9 +650,11 @@ export class Client extends Emitter {
         isSessionStarted = true;
         running += 1;
         headStart.start(this.#timings.headStart, startSocket);
-        this.#openWebTransport(urls, signal).then(
+        this.#openWebTransport(urls, opening.signal).then(
           (transport) => (winner ? this.#keepSpare(transport) : won(transport)),
           (error) => {
+            if (opening.signal.aborted) return failed(error);
+            this._emit('error', error);
             // Where nothing can be reached, that is not the fault of WebTransport.
             if (winner) this.#rest(urls.key);
             else hasSessionFailed = true;
@@ -659,10 +669,20 @@ export class Client extends Emitter {
       if (running === 0) reject(new Error('no transport may be used here'));
       const onAbort = () => {
         headStart.stop();
+        opening.abort();
         reject(signal.reason);
       };
       signal.addEventListener('abort', onAbort, { once: true });
     });
+  }
+
+  /**
+   * @param {Urls} urls
+   * @param {AbortSignal} signal
+   * @returns {Promise<Transport>}
+   */
+  async #openWebSocket({ websocket }, signal) {
+    return this.#open(new SocketTransport(websocket), signal);
   }
 
   /**
@@ -801,6 +821,7 @@ export class Client extends Emitter {
     this.#latency = null;
     this.#lines.length = 0;
     for (const timer of [this.#watchTimer, this.#refreshTimer, this.#upgradeTimer]) timer.stop();
+    this.#opening?.abort();
     this.#dropSpare();
     transport?.close(CLOSE, reason);
     const unanswered = [...this.#pending.values()];
@@ -914,7 +935,7 @@ export class Client extends Emitter {
     for (const line of lines) {
       let reply;
       try {
-        reply = JSON.parse(line);
+        reply = JSON.parse(line) ?? {};
       } catch {
         return this.#lost({ code: LOCAL.closed, reason: 'the server does not speak JSON' });
       }
@@ -984,7 +1005,6 @@ export class Client extends Emitter {
     const silence = this.#pingInterval > 0 ? this.#pingInterval + pingGrace : Infinity;
     if (this.#probedAt > 0 && now - this.#probedAt >= patience) return this.#wasSilent();
     if (quiet >= silence) return this.#wasSilent();
-    this.#useSpareIfQuiet(now);
     if (this.#probedAt === 0 && quiet >= probeAfter && isVisible()) this.#probe();
     const next = this.#probedAt > 0 ? this.#probedAt + patience : this.#heardAt + (isVisible() ? probeAfter : silence);
     const due = Math.min(next, this.#heardAt + silence);
@@ -1117,17 +1137,31 @@ export class Client extends Emitter {
     }
   }
 
-  /** Keeps an opened session until nothing is under way, so that taking it costs nobody anything. @param {Transport} session */
+  /**
+   * Keeps an opened session until nothing is under way, so that taking it costs nobody anything.
+   *
+   * @param {Transport} session
+   */
   #keepSpare(session) {
     this.#dropSpare();
     if (this.#transport?.name !== 'websocket') return session.close(CLOSE, 'not needed');
     this.#spare = session;
     this.#upgradeTimer.stop();
-    session.ended.then(() => this.#spare === session && this.#dropSpare());
-    this.#spareTimer.start(this.#timings.spare, () => {
-      this.#dropSpare();
-      this.#planUpgrade();
-    });
+    session.ended.then(() => this.#spare === session && this.#giveSpareUp());
+    const until = performance.now() + this.#timings.spare;
+    const look = () => {
+      const now = performance.now();
+      const isQuiet = this.#state === 'connected' && this.#pending.size === 0 && now - this.#busyAt > QUIET;
+      if (isQuiet) this.#useSpare(session);
+      else if (now > until) this.#giveSpareUp();
+      else this.#spareTimer.start(QUIET / 5, look);
+    };
+    look();
+  }
+
+  #giveSpareUp() {
+    this.#dropSpare();
+    this.#planUpgrade();
   }
 
   #dropSpare() {
@@ -1140,16 +1174,13 @@ export class Client extends Emitter {
    * There is a gap of one round trip, as in any reconnect: two connections at once would mean messages that come twice,
    * or receipts that count a connection which nobody listens to.
    *
-   * @param {number} now
+   * @param {Transport} session
    */
-  #useSpareIfQuiet(now) {
-    const spare = this.#spare;
-    if (!spare || this.#pending.size > 0 || now - this.#busyAt < 1000) return;
+  #useSpare(session) {
     this.#spare = null;
-    this.#spareTimer.stop();
     this.#drop('switching to WebTransport');
     this.#connecting({ code: LOCAL.switching, reason: 'switching to WebTransport' });
-    this.#tryNow(spare);
+    this.#tryNow(session);
   }
 }
 
@@ -1161,6 +1192,7 @@ export class Client extends Emitter {
  *   refused: (error: CausewayError) => void) => void} tell
  * @property {(method: string, params: object) => Promise<any>} call
  * @property {() => boolean} isOpen  there is a transport, and connect was written on it
+ * @property {typeof TIMINGS} timings
  * @property {() => void} forget
  */
 
@@ -1317,7 +1349,8 @@ export class Subscription extends Emitter {
     if (this.#state !== 'subscribing') return;
     if (error instanceof Terminal) return void this.#finish(error.end);
     this._emit('error', error);
-    const most = Math.min(TIMINGS.retryMax, TIMINGS.retryMin * 2 ** this.#failures);
+    const { retryMin, retryMax } = this.#host.timings;
+    const most = Math.min(retryMax, retryMin * 2 ** this.#failures);
     this.#failures += 1;
     this.#retryTimer.start(Math.random() * most, () => this._begin());
   }
@@ -1353,7 +1386,7 @@ export class Subscription extends Emitter {
     this.#refreshTimer.stop();
     this.#subscribing({ code, reason });
     // After a fail-over all of a room is told so at once.
-    this.#retryTimer.start(Math.random() * TIMINGS.retryMin, () => this._begin());
+    this.#retryTimer.start(Math.random() * this.#host.timings.retryMin, () => this._begin());
   }
 
   /**
@@ -1780,7 +1813,9 @@ const rests = {
 
   /** How long it still rests, in ms. @param {string} key */
   left(key) {
-    return Math.max(0, (rests.read(key)?.until ?? 0) - Date.now());
+    const { wait, until } = rests.read(key) ?? { wait: 0, until: 0 };
+    // No longer than it was meant to, whatever has become of the clock.
+    return Math.min(Math.max(0, until - Date.now()), wait * 1.25);
   },
 
   /**

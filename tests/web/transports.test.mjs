@@ -116,6 +116,16 @@ test('an edge that is killed is left for another', withPage(async ({ page, serve
   }
 }, { bridge: true }));
 
+test('WebTransport is tried while it rests, where WebSocket does not work', withPage(async ({ page, server, bridge, hashes }) => {
+  const closed = (await closedPort()).replace(/^https(.*)webtransport/, 'ws$1websocket');
+  await page.evaluate((url) => {
+    sessionStorage.setItem(`causeway:webtransport:${url}`, JSON.stringify({ wait: 3_600_000, until: Date.now() + 3_600_000 }));
+  }, bridge.url);
+  await start(page, { websocket: closed, webtransport: bridge.url }, { certificateHashes: hashes });
+  assert.equal(await ready(page), 'webtransport');
+  assert.equal(server.connections.length, 1);
+}, { bridge: true }));
+
 test('WebTransport that fails is not tried wildly', withPage(async ({ page, server }) => {
   await start(page, { websocket: server.url, webtransport: await closedPort() }, { timings: { restMin: 500, restMax: 8000 } });
   await ready(page);
