@@ -11,7 +11,7 @@ import { createInterface } from 'node:readline';
 const HERE = import.meta.dirname;
 
 /** A Python that has aioquic; tests/run installs one. */
-const PYTHON = process.env.CAUSEWAY_WEB_PYTHON ?? path.join(HERE, '../../../target/tools/aioquic/bin/python');
+const PYTHON = process.env.CAUSEWAY_WEB_PYTHON ?? path.join(HERE, '../../../target/tools/aioquic-1.7.2/bin/python');
 
 /** Starts one for `server`, at `port` or any. `freeze` and `thaw` take UDP away and give it back. */
 export async function startBridge(server, { port = 0 } = {}) {
