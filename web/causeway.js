@@ -200,6 +200,9 @@ export const LOCAL = Object.freeze({
 
 const EXPIRED = 109;
 
+/** An edge that stops says so with this code. */
+const SHUTDOWN = 3001;
+
 /** A command failed. `temporary`: the same may work later. */
 export class CausewayError extends Error {
   // A minifier renames classes, and people read names of errors.
@@ -558,7 +561,7 @@ export class Client extends Emitter {
       this.#try = null;
       if (error instanceof Terminal) return this.#stop(error.end);
       this._emit('error', error);
-      this.#at = (this.#at + 1) % this.#edges.length;
+      this.#turnToNextEdge();
       this.#retry({ code: LOCAL.closed, reason: `${error?.message ?? error}` });
     });
   }
@@ -614,6 +617,7 @@ export class Client extends Emitter {
     const hasSession = may('webtransport') && canWebTransport(urls);
     return new Promise((resolve, reject) => {
       const headStart = new Timer();
+      const lastHope = new Timer();
       let isSocketStarted = false;
       let isSessionStarted = false;
       let running = 0;
@@ -621,15 +625,23 @@ export class Client extends Emitter {
       let winner = null;
       let hasSessionFailed = false;
 
+      const giveUp = (/** @type {unknown} */ reason) => {
+        if (winner) return;
+        headStart.stop();
+        lastHope.stop();
+        opening.abort();
+        reject(reason);
+      };
       const won = (/** @type {Transport} */ transport) => {
         headStart.stop();
+        lastHope.stop();
         winner = transport.name;
         resolve(transport);
         if (hasSessionFailed) this.#rest(urls.key);
       };
       const failed = (/** @type {unknown} */ error) => {
         running -= 1;
-        if (!winner && running === 0) reject(error);
+        if (running === 0) giveUp(error);
       };
       const startSocket = () => {
         if (!hasSocket || isSocketStarted || winner || signal.aborted) return;
@@ -639,8 +651,11 @@ export class Client extends Emitter {
         this.#openWebSocket(urls, opening.signal).then(
           (transport) => (winner ? late(transport) : won(transport)),
           (error) => {
-            // Resting or not, it is the last hope.
+            // Resting or not, WebTransport is the last hope; but where an edge has died, it says nothing for seconds. So it
+            // gets little time at first, and more with each failure.
             startSession();
+            const patience = Math.min(this.#timings.open, this.#timings.retryMin * 2 ** this.#failures);
+            lastHope.start(patience, () => giveUp(error));
             failed(error);
           },
         );
@@ -667,12 +682,7 @@ export class Client extends Emitter {
       if (!hasSocket || rests.left(urls.key) === 0) startSession();
       if (running === 0) startSocket();
       if (running === 0) reject(new Error('no transport may be used here'));
-      const onAbort = () => {
-        headStart.stop();
-        opening.abort();
-        reject(signal.reason);
-      };
-      signal.addEventListener('abort', onAbort, { once: true });
+      signal.addEventListener('abort', () => giveUp(signal.reason), { once: true });
     });
   }
 
@@ -784,6 +794,7 @@ export class Client extends Emitter {
   #lost(end) {
     if (isTerminal(end.code)) return this.#stop(end);
     if (end.code === 3005 || end.code === 3014) this.#token.renew();
+    if (end.code < 3000 || end.code === SHUTDOWN) this.#turnToNextEdge();
     const isTrying = this.#try !== null;
     const lived = performance.now() - this.#connectedAt;
     if (!isTrying && lived > this.#timings.settled) this.#failures = 0;
@@ -798,6 +809,10 @@ export class Client extends Emitter {
     const isYoung = performance.now() - this.#connectedAt < this.#timings.mature;
     if (transport?.name === 'webtransport' && isYoung) rests.begin(this.#urls.key, this.#timings);
     this.#lost({ code: LOCAL.silent, reason: 'the edge does not answer' });
+  }
+
+  #turnToNextEdge() {
+    this.#at = (this.#at + 1) % this.#edges.length;
   }
 
   /** @param {End} end */

@@ -4,9 +4,9 @@ import assert from 'node:assert/strict';
 import { after, afterEach, before, test } from 'node:test';
 
 import { openPage, startBrowser } from './lib/browser.mjs';
-import { hasWebTransport, startDev, startEdge, startSite, tokenFor } from './lib/edges.mjs';
+import { edgesHaveTls, hasWebTransport, startDev, startLone, startSite, token } from './lib/edges.mjs';
 import { startFiles } from './lib/files.mjs';
-import { SECRET } from '../node/lib/cluster.mjs';
+import { startUdp } from './lib/udp.mjs';
 import { Terminal } from '../node/lib/terminal.mjs';
 
 /** Longer than anything takes on a busy machine. */
@@ -240,31 +240,77 @@ async function eventually(holds, what) {
   }
 }
 
-for (const [signal, name] of [['SIGKILL', 'killed'], ['SIGTERM', 'stopped']]) {
-  test(`an edge that is ${name} is left for another`, async () => {
-    const files = await startFiles({ '/blank': () => '<!doctype html>' });
-    const settings = { 'allow-origin': files.url };
-    const edges = await Promise.all([startEdge(settings), startEdge(settings)]);
-    const page = await openPage(browser.context, `${files.url}/blank`);
-    try {
-      const token = tokenFor('judy', {}, { secret: SECRET });
-      await page.evaluate(
-        async ({ urls, token }) => {
-          globalThis.client = watched(urls, { token });
-          await client.ready();
-          globalThis.room = subscribed(client, 'room');
-          await room.ready();
-        },
-        { urls: edges.map(({ url }) => ({ websocket: url })), token },
-      );
+/** Runs `body` with `count` lone edges, over WebTransport or without it, and a page that has `client` at the first of them. */
+const withLoneEdges = (transport, body, count = 2) => async (t) => {
+  const tls = transport === 'webtransport';
+  if (tls && !(await edgesHaveTls())) return t.skip('the edges of this checkout have no WebTransport');
+  const files = await startFiles({ '/blank': () => '<!doctype html>' });
+  const edges = await Promise.all(Array.from({ length: count }, () => startLone(files.url, { tls })));
+  const udp = tls ? await startUdp(edges[0].endpoint.webtransport) : undefined;
+  const page = await openPage(browser.context, `${files.url}/blank`);
+  page.setDefaultTimeout(SOON);
+  try {
+    const endpoints = edges.map(({ endpoint }, at) => ({ ...endpoint, ...(udp && at === 0 && { webtransport: udp.url }) }));
+    const options = { token: token('judy'), certificateHashes: edges.flatMap(({ hashes }) => hashes) };
+    options.timings = { restMin: 2000, restMax: 4000 };
+    await page.evaluate(
+      async ({ endpoints, options }) => {
+        sessionStorage.clear();
+        globalThis.client = watched(endpoints, options);
+        await client.ready();
+        globalThis.room = subscribed(client, 'room');
+        await room.ready();
+      },
+      { endpoints, options },
+    );
+    // A machine that is busy may be slow to open a session: then that comes later.
+    await page.waitForFunction((transport) => client.transport === transport && room.state === 'subscribed', transport);
+    await page.evaluate(() => (room.log.length = 0));
+    await body({ page, edges, udp });
+  } finally {
+    udp?.stop();
+    for (const edge of edges) await edge.stop();
+    await files.stop();
+  }
+};
+
+const resubscribed = (page) => page.waitForFunction(() => room.log.some(({ type }) => type === 'subscribed'));
+
+for (const transport of ['websocket', 'webtransport']) {
+  for (const [signal, name] of [['SIGKILL', 'killed'], ['SIGTERM', 'stopped']]) {
+    test(`an edge that is ${name} is left for another, over ${transport}`, withLoneEdges(transport, async ({ page, edges }) => {
       const begun = performance.now();
       edges[0].child.signalAll(signal);
-      await page.waitForFunction(() => room.log.filter(({ type }) => type === 'subscribed').length === 2, undefined, { timeout: SOON });
-      console.log(`edge ${name}: subscribed elsewhere after ${Math.round(performance.now() - begun)} ms (wanted: 5,000)`);
+      await resubscribed(page);
+      console.log(`edge ${name}, ${transport}: subscribed elsewhere after ${Math.round(performance.now() - begun)} ms (wanted: 5,000)`);
       assert.deepEqual(await page.evaluate(() => client.send('judy', 'me')), { delivered: 1 });
-    } finally {
-      for (const edge of edges) await edge.stop();
-      await files.stop();
-    }
-  });
+    }));
+  }
+
+  test(`an edge that freezes is left for another, over ${transport}`, withLoneEdges(transport, async ({ page, edges }) => {
+    const begun = performance.now();
+    edges[0].child.signalAll('SIGSTOP');
+    await resubscribed(page);
+    console.log(`edge frozen, ${transport}: subscribed elsewhere after ${Math.round(performance.now() - begun)} ms (wanted: 5,000)`);
+  }));
+
+  test(`a large message comes and goes, over ${transport}`, withLoneEdges(transport, async ({ page }) => {
+    const text = '🌉'.repeat(16_000);
+    const came = await page.evaluate(async (text) => {
+      const message = new Promise((resolve) => client.addEventListener('message', ({ detail }) => resolve(detail.data)));
+      await client.send('judy', text);
+      return message;
+    }, text);
+    assert.equal(came, text);
+  }));
 }
+
+test('UDP dies: back on WebSocket, and on WebTransport when it lives again', withLoneEdges('webtransport', async ({ page, udp }) => {
+  const begun = performance.now();
+  udp.cut();
+  await page.waitForFunction(() => client.transport === 'websocket');
+  console.log(`UDP died before a real edge: WebSocket connected after ${Math.round(performance.now() - begun)} ms (wanted: 5,000)`);
+  udp.mend();
+  await page.waitForFunction(() => client.transport === 'webtransport');
+  assert.deepEqual(await page.evaluate(() => client.ready().then(() => client.ping()).then((ms) => ms > 0)), true);
+}, 1));

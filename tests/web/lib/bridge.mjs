@@ -41,7 +41,7 @@ export async function startBridge(server, { port = 0 } = {}) {
 }
 
 /** What browsers take by its hash: ECDSA, a SAN, and under 14 days. Returns its SHA-256 in base64. */
-function makeCertificate(certificate, key) {
+export function makeCertificate(certificate, key) {
   const request = ['req', '-x509', '-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:prime256v1', '-nodes', '-days', '10'];
   const subject = ['-subj', '/CN=bridge', '-addext', 'subjectAltName=IP:127.0.0.1,DNS:localhost'];
   execFileSync('openssl', [...request, ...subject, '-out', certificate, '-keyout', key], { stdio: 'ignore' });
