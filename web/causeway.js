@@ -871,6 +871,8 @@ export class Client extends Emitter {
     this.#try?.abort();
     this.#try = null;
     this.#retryTimer.stop();
+    // What was said just before, such as a page's last word, goes out.
+    this.#flush();
     this.#drop(reason);
   }
 
@@ -919,10 +921,12 @@ export class Client extends Emitter {
   /** What is written in one turn of the page's event loop goes out together. @param {string} line */
   #queue(line) {
     if (this.#lines.push(line) > 1) return;
-    queueMicrotask(() => {
-      const lines = this.#lines.splice(0);
-      if (lines.length > 0) this.#transport?.write(lines);
-    });
+    queueMicrotask(() => this.#flush());
+  }
+
+  #flush() {
+    const lines = this.#lines.splice(0);
+    if (lines.length > 0) this.#transport?.write(lines);
   }
 
   /**

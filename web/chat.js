@@ -270,6 +270,9 @@ function submit(event) {
  * @param {number} delivered
  */
 function receipt(talk, delivered) {
+  // The edges know better than what its page said last.
+  if (delivered === 0) for (const [each, { user }] of pages) if (user === talk.name) pages.delete(each);
+  showSide();
   if (delivered === 0) return { words: `${talk.name} is offline, and did not get it`, tone: 'warn' };
   return { words: delivered === 1 ? 'delivered' : `delivered to ${delivered} of ${talk.name}’s windows`, tone: 'good' };
 }

@@ -480,6 +480,17 @@ test('who disconnects is left alone, and subscribed again when he connects', wit
   assert.deepEqual(state, ['disconnected', 'subscribing', 'connected']);
 }));
 
+test('what was said just before an end goes out', withPage(async ({ page, server, edge }) => {
+  const connection = await connected({ page, server, edge });
+  const last = await page.evaluate(() => {
+    const sending = outcome(client.send('bob', 'goodbye'));
+    client.disconnect();
+    return sending;
+  });
+  assert.equal(last.name, 'NotKnownError');
+  await server.until(() => connection.of('rpc').length === 1, 'the last word');
+}));
+
 test('signals end a client and the waiting for one', withPage(async ({ page, server, edge }) => {
   server.answers.connect = () => undefined;
   const results = await page.evaluate(async (edge) => {
