@@ -586,7 +586,12 @@ export class Client extends Emitter {
     if (signal.aborted) return transport.close(CLOSE, 'not needed');
     this.#use(transport);
     await new Promise((resolve, reject) => {
-      const params = { token: token || undefined, data: this.#options.data, name: 'causeway.js', subs: this.#positions() };
+      const params = {
+        token: token || undefined,
+        data: this.#options.data,
+        name: 'causeway.js',
+        subs: this.#positions(),
+      };
       const call = new Call('connect', params, { timeout: this.#timings.open, signal }, resolve, reject);
       call.answered = (result) => this.#greeted(transport, result);
       const begun = performance.now();
@@ -595,7 +600,8 @@ export class Client extends Emitter {
     }).catch((error) => {
       if (this.#transport === transport) this.#drop('connect failed');
       // It opened, and does not serve.
-      if (error instanceof NotKnownError && transport.name === 'webtransport') rests.begin(this.#urls.key, this.#timings);
+      if (error instanceof NotKnownError && transport.name === 'webtransport')
+        rests.begin(this.#urls.key, this.#timings);
       if (error.code === EXPIRED && this.#token.renew()) throw error;
       if (error.code >= 100 && !error.temporary) throw new Terminal({ code: error.code, reason: error.message });
       throw error;
@@ -651,8 +657,8 @@ export class Client extends Emitter {
         this.#openWebSocket(urls, opening.signal).then(
           (transport) => (winner ? late(transport) : won(transport)),
           (error) => {
-            // Resting or not, WebTransport is the last hope; but where an edge has died, it says nothing for seconds. So it
-            // gets little time at first, and more with each failure.
+            // Resting or not, WebTransport is the last hope; but where an edge has died, it says nothing for seconds.
+            // So it gets little time at first, and more with each failure.
             startSession();
             const patience = Math.min(this.#timings.open, this.#timings.retryMin * 2 ** this.#failures);
             lastHope.start(patience, () => giveUp(error));
@@ -772,7 +778,8 @@ export class Client extends Emitter {
       subscriptions: subs.map(([channel, sub]) => subscribed(channel, sub)),
     });
     for (const [channel, sub] of subs) {
-      for (const each of sub.publications ?? []) if (this.#transport === transport) this.#publicationCame(channel, each);
+      for (const each of sub.publications ?? [])
+        if (this.#transport === transport) this.#publicationCame(channel, each);
     }
   }
 
@@ -891,7 +898,8 @@ export class Client extends Emitter {
       const call = new Call(method, params, { signal, timeout }, resolve, reject);
       if (method !== 'ping') this.#busyAt = performance.now();
       if (this.#state === 'connected') return this.#write(call);
-      if (this.#waiting.size >= WAITING_MAX) return call.reject(new NotSentError(LOCAL.full, 'too many commands wait', true));
+      if (this.#waiting.size >= WAITING_MAX)
+        return call.reject(new NotSentError(LOCAL.full, 'too many commands wait', true));
       this.#waiting.add(call);
       call.onEnd = () => this.#waiting.delete(call);
       call.limit(() => new NotSentError(LOCAL.timeout, `not sent in time: ${this.#end.reason}`, true));
@@ -1061,8 +1069,11 @@ export class Client extends Emitter {
    * @param {AbortSignal} signal
    */
   #listen(signal) {
-    const on = (/** @type {EventTarget | undefined} */ target, /** @type {string} */ type, /** @type {() => void} */ act) =>
-      target?.addEventListener?.(type, act, { signal });
+    const on = (
+      /** @type {EventTarget | undefined} */ target,
+      /** @type {string} */ type,
+      /** @type {() => void} */ act,
+    ) => target?.addEventListener?.(type, act, { signal });
     const page = globalThis.document;
     const newNetwork = () => {
       rests.end(this.#urls.key);
@@ -1690,12 +1701,14 @@ class SessionTransport {
 
   /** @param {(lines: string[]) => void} heard */
   listen(heard) {
-    this.#read(heard).catch(() => {}).then(() => {
-      // The session's code comes right behind, if there is one.
-      const limit = new Timer();
-      limit.start(1000, () => this.close(CLOSE, 'the stream ended'));
-      this.ended.then(() => limit.stop());
-    });
+    this.#read(heard)
+      .catch(() => {})
+      .then(() => {
+        // The session's code comes right behind, if there is one.
+        const limit = new Timer();
+        limit.start(1000, () => this.close(CLOSE, 'the stream ended'));
+        this.ended.then(() => limit.stop());
+      });
   }
 
   /** @param {(lines: string[]) => void} heard */
@@ -1754,7 +1767,12 @@ function urlsOf(edge) {
     const webtransport = edge.webtransport ? absolute(edge.webtransport) : '';
     return { websocket, webtransport, hashes: '', key: webtransport };
   }
-  const base = new URL(absolute(edge).replace(/^ws/, 'http').replace(/[?#].*/, '').replace(/\/?$/, '/'));
+  const base = new URL(
+    absolute(edge)
+      .replace(/^ws/, 'http')
+      .replace(/[?#].*/, '')
+      .replace(/\/?$/, '/'),
+  );
   const isLoopback = /^(.+\.)?localhost$|^127\.|^\[::1\]$/.test(base.hostname);
   return {
     websocket: new URL('connection/websocket', base).href.replace(/^http/, 'ws'),
@@ -1890,8 +1908,16 @@ function until(target, good, bad, signal) {
     };
     const options = { signal: isOver.signal };
     target.addEventListener(good, over(resolve), options);
-    target.addEventListener(bad, (/** @type {CustomEvent<End>} */ { detail }) => over(() => reject(notSent(detail)))(), options);
-    signal?.addEventListener('abort', over(() => reject(signal.reason)), options);
+    target.addEventListener(
+      bad,
+      (/** @type {CustomEvent<End>} */ { detail }) => over(() => reject(notSent(detail)))(),
+      options,
+    );
+    signal?.addEventListener(
+      'abort',
+      over(() => reject(signal.reason)),
+      options,
+    );
   });
 }
 

@@ -68,7 +68,11 @@ const talks = new Map();
 /** @type {Talk} */
 let current;
 
-/** Who is here: pages by their tab, each with its user and when it was last heard. @type {Map<string, { user: string, at: number }>} */
+/**
+ * Who is here: pages by their tab, each with its user and when it was last heard.
+ *
+ * @type {Map<string, { user: string, at: number }>}
+ */
 const pages = new Map();
 const tab = crypto.randomUUID();
 
@@ -204,7 +208,9 @@ function join(talk) {
   subscription.addEventListener('publication', ({ detail }) => {
     if (!ownClients.has(detail.info?.client ?? '')) arrived(talk, detail);
   });
-  subscription.addEventListener('unsubscribed', ({ detail }) => note(talk, `This room is closed to you: ${detail.reason}.`));
+  subscription.addEventListener('unsubscribed', ({ detail }) =>
+    note(talk, `This room is closed to you: ${detail.reason}.`),
+  );
 }
 
 /**
@@ -258,11 +264,13 @@ function submit(event) {
       ? client.publish(`room.${talk.name}`, said).then(() => ({ words: 'sent', tone: '' }))
       : client.send(talk.name, said).then(({ delivered }) => receipt(talk, delivered));
   const slow = setTimeout(() => showReceipt(row, { words: 'sending…', tone: '' }), 150);
-  sending.catch((error) => failure(error)).then((outcome) => {
-    clearTimeout(slow);
-    showReceipt(row, outcome);
-    if (outcome.tone !== '') $('said').textContent = outcome.words;
-  });
+  sending
+    .catch((error) => failure(error))
+    .then((outcome) => {
+      clearTimeout(slow);
+      showReceipt(row, outcome);
+      if (outcome.tone !== '') $('said').textContent = outcome.words;
+    });
 }
 
 /**
@@ -280,7 +288,8 @@ function receipt(talk, delivered) {
 /** @param {unknown} error */
 function failure(error) {
   if (error instanceof NotKnownError) return { words: 'not known whether it arrived', tone: 'warn' };
-  if (error instanceof NotSentError && error.code === LOCAL.tooLarge) return { words: 'not sent: too long', tone: 'bad' };
+  if (error instanceof NotSentError && error.code === LOCAL.tooLarge)
+    return { words: 'not sent: too long', tone: 'bad' };
   if (error instanceof NotSentError) return { words: 'not sent: there is no connection', tone: 'bad' };
   if (error instanceof CausewayError) return { words: `refused: ${error.message}`, tone: 'bad' };
   throw error;
@@ -355,17 +364,27 @@ function showEmpty() {
   const { kind, name, rows } = current;
   $('talk-empty').hidden = rows.length > 0;
   $('talk-empty').textContent =
-    kind === 'room' ? 'Nothing was said here since you came.' : `Say something to ${name}. You will see whether it arrived.`;
+    kind === 'room'
+      ? 'Nothing was said here since you came.'
+      : `Say something to ${name}. You will see whether it arrived.`;
 }
 
 function showSide() {
   const here = usersHere();
   const rooms = [...talks.values()].filter(({ kind }) => kind === 'room');
-  const known = [...talks.values()].filter(({ kind, name }) => kind === 'person' && !here.has(name)).map(({ name }) => name);
+  const known = [...talks.values()]
+    .filter(({ kind, name }) => kind === 'person' && !here.has(name))
+    .map(({ name }) => name);
   const byName = new Intl.Collator().compare;
   const people = [...[...here].filter((user) => user !== me).sort(byName), ...known.sort(byName)];
-  keep($('rooms'), rooms.map((talk) => item('room', talk.name, undefined)));
-  keep($('people'), people.map((name) => item('person', name, here.has(name))));
+  keep(
+    $('rooms'),
+    rooms.map((talk) => item('room', talk.name, undefined)),
+  );
+  keep(
+    $('people'),
+    people.map((name) => item('person', name, here.has(name))),
+  );
   $('people-empty').hidden = people.length > 0;
   const others = [...here].filter((user) => user !== me).length;
   $('people-count').textContent = others > 0 ? `${others} here` : '';
