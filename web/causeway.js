@@ -1078,8 +1078,12 @@ export class Client extends Emitter {
     const newNetwork = () => {
       rests.end(this.#urls.key);
       this.#failures = 0;
+      this.#planUpgrade();
       this.#doubt();
     };
+    // From Wi-Fi to a mobile network, say; it also changes with every estimate of its speed.
+    const network = /** @type {any} */ (globalThis.navigator)?.connection;
+    let kind = network?.type;
     on(globalThis, 'pagehide', () => this.#pause('the page is left'));
     on(globalThis, 'pageshow', () => this.#resume());
     on(page, 'freeze', () => this.#pause('the page is frozen'));
@@ -1087,7 +1091,11 @@ export class Client extends Emitter {
     on(page, 'visibilitychange', () => isVisible() && this.#doubt());
     on(globalThis, 'online', newNetwork);
     on(globalThis, 'offline', () => this.#doubt());
-    on(/** @type {any} */ (globalThis.navigator)?.connection, 'change', newNetwork);
+    on(network, 'change', () => {
+      if (network.type === kind) return;
+      kind = network.type;
+      newNetwork();
+    });
   }
 
   /** @param {string} reason */
