@@ -1680,6 +1680,8 @@ class SessionTransport {
   #writer = null;
   /** @type {ReadableStreamDefaultReader<Uint8Array> | null} */
   #reader = null;
+  /** The last write, until it is done. @type {Promise<void> | undefined} */
+  #writing;
 
   /**
    * @param {string} url
@@ -1741,7 +1743,9 @@ class SessionTransport {
 
   /** @param {string[]} lines */
   write(lines) {
-    this.#writer?.write(new TextEncoder().encode(lines.join('\n') + '\n')).catch(() => {});
+    const writing = this.#writer?.write(new TextEncoder().encode(lines.join('\n') + '\n')).catch(() => {});
+    this.#writing = writing;
+    writing?.then(() => this.#writing === writing && (this.#writing = undefined));
   }
 
   /**
@@ -1749,11 +1753,18 @@ class SessionTransport {
    * @param {string} reason
    */
   close(closeCode, reason) {
-    try {
-      this.#session.close({ closeCode, reason: reason.slice(0, 40) });
-    } catch {
-      // It has not opened, or is closed already.
-    }
+    const close = () => {
+      try {
+        this.#session.close({ closeCode, reason: reason.slice(0, 40) });
+      } catch {
+        // It has not opened, or is closed already.
+      }
+    };
+    // A session's end overtakes what is still being written; but a dead one may take for ever to write.
+    if (!this.#writing) return close();
+    const limit = new Timer();
+    limit.start(100, close);
+    this.#writing.then(close);
   }
 }
 
