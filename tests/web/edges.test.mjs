@@ -82,7 +82,14 @@ test('two people on two edges see each other, and write both ways', async () => 
   await alice.waitForFunction(() => /ms$/.test(document.getElementById('latency').textContent));
   console.log(`round trip over ${await alice.locator('#state').textContent()}: ${await alice.locator('#latency').textContent()}`);
   await bob.goto('about:blank');
-  await alice.waitForFunction(() => document.getElementById('people-count').textContent === '');
+  // A page says goodbye if it can; the receipt knows in any case, as soon as the edge does.
+  const isGone = async () => {
+    await say(alice, 'are you still there?');
+    await alice.waitForFunction(() => /^(delivered|bob is)/.test([...document.querySelectorAll('.receipt')].at(-1).textContent));
+    return /offline/.test(await alice.locator('.receipt').last().textContent());
+  };
+  await eventually(isGone, () => 'bob is still there');
+  await alice.getByRole('button', { name: /^bob, not seen here/ }).waitFor();
   fine(alice, bob);
 });
 
