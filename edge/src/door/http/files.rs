@@ -48,8 +48,8 @@ enum Who {
 const CACHING: &str = "no-cache";
 
 /// Nothing comes from elsewhere; connections may go to other edges and to their other ports.
-const CHAT_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; \
-                           connect-src 'self' ws: wss: https:; base-uri 'none'; form-action 'none'; \
+const CHAT_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src data:; \
+                           connect-src 'self' https:; base-uri 'none'; form-action 'none'; \
                            frame-ancestors 'none'";
 
 impl Files {
