@@ -62,7 +62,7 @@ pub(crate) type HandingOver = Pin<Box<dyn Future<Output = ()> + Send>>;
 pub(crate) struct Guest {
     pub(crate) client: ClientKey,
     pub(crate) inputs: mpsc::Sender<Input>,
-    large: LargeFrames,
+    pub(crate) large: LargeFrames,
 }
 
 /// Permits for large frames to wait for the event loop.

@@ -8,7 +8,8 @@ use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
 use super::*;
-use crate::core::ClientKey;
+use crate::core::{ClientKey, Event};
+use crate::door::LargeFrames;
 use crate::eventloop::Input;
 
 #[tokio::test]
@@ -106,7 +107,7 @@ impl Served {
         let (client, stream) = tokio::io::duplex(stream_bytes);
         let (sender, inputs) = mpsc::channel(inputs_max);
         let (outbox, drain) = outbox(4096);
-        let guest = Guest { client: ClientKey(1), inputs: sender };
+        let guest = Guest { client: ClientKey(1), inputs: sender, large: LargeFrames::new() };
         let connection = Connection::new(stream, BytesMut::new(), guest, drain);
         Self { client, outbox, inputs, task: tokio::spawn(connection.serve()) }
     }

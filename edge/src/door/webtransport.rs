@@ -106,7 +106,7 @@ pub(crate) fn endpoint(socket: UdpSocket, shown: &Arc<Shown>) -> std::io::Result
         .expect("ring has the cipher suite of QUIC's first packets");
     let mut server = ServerConfig::with_crypto(Arc::new(tls));
     server.transport_config(Arc::new(transport())).max_incoming(HALF_OPEN_MAX);
-    Endpoint::new(quinn::EndpointConfig::default(), Some(server), socket, Arc::new(quinn::TokioRuntime))
+    node::udp::endpoint(quinn::EndpointConfig::default(), Some(server), socket)
 }
 
 fn transport() -> TransportConfig {
