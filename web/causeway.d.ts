@@ -276,6 +276,8 @@ export type ClientOptions = {
         headStart: number;
         /** A transport opens, and connect is answered, each within this. */
         open: number;
+        /** A token is there within this, or is asked for again. */
+        token: number;
         /** Nothing heard for so long, and an edge is asked whether it lives. */
         probeAfter: number;
         /** It answers within this, or four round trips; else the connection is dead. With the above, under 5 s in all. */
@@ -433,6 +435,7 @@ declare class Emitter<Events extends {
 declare namespace TIMINGS {
     let headStart: number;
     let open: number;
+    let token: number;
     let probeAfter: number;
     let probePatience: number;
     let pingGrace: number;

@@ -150,6 +150,8 @@ const TIMINGS = {
   headStart: 150,
   /** A transport opens, and connect is answered, each within this. */
   open: 5000,
+  /** A token is there within this, or is asked for again. */
+  token: 15_000,
   /** Nothing heard for so long, and an edge is asked whether it lives. */
   probeAfter: 2000,
   /** It answers within this, or four round trips; else the connection is dead. With the above, under 5 s in all. */
@@ -573,9 +575,10 @@ export class Client extends Emitter {
    * @param {AbortSignal} signal
    */
   async #connectOnce(spare, signal) {
+    const { key } = this.#urls;
     let token;
     try {
-      token = await this.#token.current(signal);
+      token = await this.#token.current(AbortSignal.any([signal, AbortSignal.timeout(this.#timings.token)]));
       signal.throwIfAborted();
       spare ??= await this.#race(signal);
     } catch (error) {
@@ -601,7 +604,7 @@ export class Client extends Emitter {
       if (this.#transport === transport) this.#drop('connect failed');
       // It opened, and does not serve.
       if (error instanceof NotKnownError && transport.name === 'webtransport')
-        rests.begin(this.#urls.key, this.#timings);
+        rests.begin(key, this.#timings);
       if (error.code === EXPIRED && this.#token.renew()) throw error;
       if (error.code >= 100 && !error.temporary) throw new Terminal({ code: error.code, reason: error.message });
       throw error;
@@ -801,8 +804,9 @@ export class Client extends Emitter {
   #lost(end) {
     if (isTerminal(end.code)) return this.#stop(end);
     if (end.code === 3005 || end.code === 3014) this.#token.renew();
-    if (end.code < 3000 || end.code === SHUTDOWN) this.#turnToNextEdge();
     const isTrying = this.#try !== null;
+    // A try turns by itself when its connect fails.
+    if (!isTrying && (end.code < 3000 || end.code === SHUTDOWN)) this.#turnToNextEdge();
     const lived = performance.now() - this.#connectedAt;
     if (!isTrying && lived > this.#timings.settled) this.#failures = 0;
     this.#drop(end.reason);
@@ -1582,7 +1586,11 @@ class Token {
    */
   async #ask(signal, reason) {
     const source = /** @type {Exclude<TokenSource, string>} */ (this.#source);
-    const token = await source({ signal, reason, channel: this.#channel });
+    // Whoever asks may go on without an answer, whether the answer heeds the signal or not.
+    const gone = new Promise((_, reject) => signal.addEventListener('abort', () => reject(signal.reason), { once: true }));
+    const token = /** @type {string} */ (
+      await Promise.race([source({ signal, reason, channel: this.#channel }), gone])
+    );
     if (!token) throw new Terminal({ code: LOCAL.noToken, reason: 'there is no token' });
     return (this.value = token);
   }

@@ -118,7 +118,10 @@ function start(user) {
   door.hidden = true;
   app.hidden = false;
   showYou();
-  client = new Client(location.origin, { token: ({ signal }) => tokenOf(me, signal) });
+  client = new Client(location.origin, {
+    // Without a token the client ends; to ask again for a name that will not do would not help.
+    token: ({ signal }) => tokenOf(me, signal).catch((error) => (error instanceof Refused ? '' : Promise.reject(error))),
+  });
   // Before the client's own listener, which closes the connection.
   addEventListener('pagehide', () => say('bye'));
   client.addEventListener('connecting', showState);

@@ -4,6 +4,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 
 import { suite, types, untilLog } from './lib/pages.mjs';
+import { startServer } from './lib/server.mjs';
 
 const withPage = suite();
 
@@ -432,6 +433,29 @@ test('a server that ends every connection is not stormed', withPage(async ({ pag
 test('the next edge is tried when one is away', withPage(async ({ page, server }) => {
   const edges = [{ websocket: 'ws://127.0.0.1:9/connection/websocket' }, { websocket: server.url }];
   await page.evaluate((edges) => void (globalThis.client = watched(edges)), edges);
+  await server.connected(1);
+  await page.evaluate(() => client.ready());
+}));
+
+test('the next edge is tried when one ends before it answers connect', withPage(async ({ page, server }) => {
+  const other = await startServer();
+  try {
+    other.answers.connect = (_, connection) => void connection.kill();
+    const edges = [{ websocket: other.url }, { websocket: server.url }];
+    await page.evaluate((edges) => void (globalThis.client = watched(edges)), edges);
+    await server.connected(1);
+    await page.evaluate(() => client.ready());
+  } finally {
+    await other.stop();
+  }
+}));
+
+test('a token that never comes is asked for again', withPage(async ({ page, server }) => {
+  await page.evaluate((edge) => {
+    let asked = 0;
+    const token = () => (asked++ === 0 ? new Promise(() => {}) : 'second');
+    globalThis.client = watched(edge, { token, timings: { token: 200 } });
+  }, { websocket: server.url });
   await server.connected(1);
   await page.evaluate(() => client.ready());
 }));
