@@ -81,9 +81,8 @@ impl Proxies {
     pub(crate) fn client(&self, peer: IpAddr, headers: &HeaderMap) -> IpAddr {
         let forwarded = headers.get_all(FORWARDED_FOR).iter().rev();
         let mut heard_from = forwarded
-            .filter_map(|value| value.to_str().ok())
-            .flat_map(|value| value.rsplit(','))
-            .map(|address| forwarded_address(address.trim()));
+            .flat_map(|value| value.as_bytes().rsplit(|&byte| byte == b','))
+            .map(|address| forwarded_address(std::str::from_utf8(address).ok()?.trim()));
         let mut client = peer;
         while self.trust(client) {
             // What a balancer could not say, somebody before it has made up.
@@ -155,6 +154,8 @@ impl fmt::Display for Network {
 
 #[cfg(test)]
 mod tests {
+    use hyper::header::HeaderValue;
+
     use super::*;
 
     #[test]
@@ -175,10 +176,12 @@ mod tests {
             ("10.0.0.1", vec!["[2001:db8::7]:4711"], "2001:db8::7"),
             ("10.0.0.1", vec!["[2001:db8::7]"], "2001:db8::7"),
             ("2001:db8:1::1", vec!["2001:db8::7"], "2001:db8::7"),
+            ("10.0.0.1", vec!["6.6.6.6", "é, 192.0.2.7"], "192.0.2.7"),
+            ("10.0.0.1", vec!["6.6.6.6", "é, 10.0.0.2"], "10.0.0.2"),
         ] {
             let mut headers = HeaderMap::new();
             for value in &forwarded {
-                headers.append(FORWARDED_FOR, value.parse().expect("a value"));
+                headers.append(FORWARDED_FOR, HeaderValue::from_bytes(value.as_bytes()).expect("a value"));
             }
             assert_eq!(proxies().client(address(peer), &headers), address(client), "{peer} {forwarded:?}");
         }
