@@ -58,7 +58,7 @@ struct Settings {
     #[arg(long, value_name = "ADDRESS", value_parser = loopback, default_value = "127.0.0.1:9000")]
     relay_admin_listen: SocketAddr,
 
-    /// Each edge lets in so many connections at once; the next one gets 503
+    /// Each edge lets in so many connections at once; where all of them have logged in, the next one gets 503
     #[arg(long, value_name = "N", default_value_t = 500, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     max_clients: u32,
 

@@ -56,7 +56,7 @@ pub struct Settings {
     #[arg(long, value_name = "SECRET")]
     pub token_hmac_secret: Option<Secret>,
 
-    /// Lets in so many connections at once; the next one gets 503
+    /// Lets in so many connections at once; where all of them have logged in, the next one gets 503
     #[arg(long, value_name = "N", default_value_t = 500, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     pub max_clients: u32,
 

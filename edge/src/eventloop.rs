@@ -259,7 +259,8 @@ impl EventLoop {
         if is_stopping {
             reasons.push("stopping".into());
         }
-        if self.capacity.is_full() {
+        // Who has not logged in makes room.
+        if self.capacity.is_full() && self.newcomers.is_empty() {
             reasons.push("full: as many clients as --max-clients allows".into());
         }
         if self.has_relay

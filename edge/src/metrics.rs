@@ -241,7 +241,7 @@ impl Capacity {
         self.used.load(Ordering::Relaxed)
     }
 
-    /// Whether the next one would be refused.
+    /// Whether the next one is let in only if somebody makes room.
     pub(crate) fn is_full(&self) -> bool {
         self.used() >= self.max
     }
