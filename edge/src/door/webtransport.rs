@@ -32,7 +32,7 @@ use web_transport_quinn::{RecvStream, Request, SendStream, ServerError, Session}
 use super::{Admission, Guest, Hall};
 use crate::Origins;
 use crate::core::{ClientKey, Encoding, Event, OUTBOX_AGE_MAX};
-use crate::eventloop::Input;
+use crate::eventloop::{Input, LARGE_FRAME_BYTES};
 use crate::metrics::{Door, Ended, Refusal};
 
 /// How long a client may take from its first packet to its CONNECT request.
@@ -264,21 +264,23 @@ async fn converse(hall: &Hall, client: ClientKey, session: &Session) {
             why = &mut reading => {
                 guest.closed(why).await;
                 // The event loop closes the outbox, which ends the writing.
-                let written = timeout(CLOSING_MAX, writing).await;
-                written.ok().and_then(Result::ok).unwrap_or(why)
+                timeout(CLOSING_MAX, writing).await.unwrap_or(Err(why))
             }
-            written = &mut writing => match written {
-                Ok(why) => why,
-                Err(why) => {
+            written = &mut writing => {
+                if let Err(why) = written {
                     guest.closed(why).await;
-                    why
                 }
+                written
             }
         }
     };
-    if why != Disconnect::Closed {
+    // Behind a line that was written in part a word would be none.
+    if let Ok(why) = why
+        && why != Disconnect::Closed
+    {
         let _ = timeout(DELIVERY_MAX, say_goodbye(session, &mut send, why)).await;
     }
+    let (Ok(why) | Err(why)) = why;
     close(session, why).await;
 }
 
@@ -286,7 +288,9 @@ async fn converse(hall: &Hall, client: ClientKey, session: &Session) {
 async fn read_loop(mut stream: RecvStream, guest: &Guest) -> Disconnect {
     let mut frames = LineFrames::default();
     while let Ok(Some(chunk)) = stream.read_chunk(READ_BYTES, true).await {
-        frames.push(chunk.bytes);
+        // A slice of all that came at once, of which a small frame should not keep the rest in memory.
+        let is_small = chunk.bytes.len() <= LARGE_FRAME_BYTES;
+        frames.push(if is_small { Bytes::copy_from_slice(&chunk.bytes) } else { chunk.bytes });
         loop {
             match frames.next_frame() {
                 Ok(Some(frame)) => hand_over(guest, frame).await,
