@@ -209,7 +209,7 @@ impl Identity {
         let roots = roots(ca_pem).map_err(|fault| IdentityError::Ca { file: ca.clone(), fault })?;
         let in_cert = |fault| IdentityError::Cert { file: cert.clone(), fault };
         let chain = pem::certificates(cert_pem).map_err(in_cert)?;
-        let validity = pem::x509(&chain[0]).map_err(in_cert)?.validity().clone();
+        let [not_before, not_after] = pem::validity(&pem::x509(&chain[0]).map_err(in_cert)?);
         let in_key = |fault| IdentityError::Key { file: key.clone(), fault };
         let key_der = pem::private_key(key_pem).map_err(in_key)?;
 
@@ -222,9 +222,6 @@ impl Identity {
         }
 
         let name = own_name(&certified_key.cert[0], &cert)?;
-        let time = |at: i64| UNIX_EPOCH + Duration::from_secs(at.try_into().unwrap_or(0));
-        let not_before = time(validity.not_before.timestamp());
-        let not_after = time(validity.not_after.timestamp());
         let identity = Self { name, role, not_before, not_after, roots, certified_key, secret, provider };
         identity.verify_own(now).map_err(|error| refusal(error, cert, ca, role))?;
         Ok(identity)

@@ -1,11 +1,12 @@
 //! Reading one PEM file, with everything that can be wrong about it.
 //!
-//! Called by [`dir`](mod@crate::dir), [`link`](crate::link) and [`public`](crate::public), which add the file's name and what to do about it.
-//! What must stay true: a [`Fault`] quotes nothing of the file, since the file may be a key.
+//! Called by [`dir`](mod@crate::dir), [`link`](crate::link) and [`public`](crate::public), which add the file's name and
+//! what to do about it. What must stay true: a [`Fault`] quotes nothing of the file, since the file may be a key.
 
 use std::fs::File;
 use std::io::{self, Read};
 use std::path::Path;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use rustls_pki_types::pem::{Error as PemError, PemObject};
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
@@ -93,6 +94,13 @@ pub(crate) fn x509<'a>(certificate: &'a CertificateDer<'_>) -> Result<X509Certif
         Ok(([], x509)) => Ok(x509),
         Ok(_) | Err(_) => Err(Fault::NotX509),
     }
+}
+
+/// From when to when a certificate is valid.
+pub(crate) fn validity(certificate: &X509Certificate<'_>) -> [SystemTime; 2] {
+    let time = |at: i64| UNIX_EPOCH + Duration::from_secs(at.try_into().unwrap_or(0));
+    let validity = certificate.validity();
+    [time(validity.not_before.timestamp()), time(validity.not_after.timestamp())]
 }
 
 #[cfg(test)]

@@ -113,9 +113,7 @@ impl Public {
         if names.is_none_or(|names| names.value.general_names.is_empty()) {
             return Err(PublicError::Nameless(cert));
         }
-        let time = |at: i64| UNIX_EPOCH + Duration::from_secs(at.try_into().unwrap_or(0));
-        let not_before = time(leaf.validity().not_before.timestamp());
-        let not_after = time(leaf.validity().not_after.timestamp());
+        let [not_before, not_after] = pem::validity(&leaf);
         if now < not_before {
             return Err(PublicError::Early { cert, from: not_before });
         }

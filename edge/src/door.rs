@@ -50,9 +50,9 @@ pub(crate) struct Hall {
 }
 
 /// What carries HTTP and then WebSocket: TCP, plain or under TLS. Known when it is compiled, so that no message asks.
-pub(crate) trait Transport: AsyncRead + AsyncWrite + Unpin + Send + 'static {}
+pub(crate) trait Wire: AsyncRead + AsyncWrite + Unpin + Send + 'static {}
 
-impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> Transport for S {}
+impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> Wire for S {}
 
 /// Waits until the event loop has room for an event, and hands it over.
 pub(crate) type HandingOver = Pin<Box<dyn Future<Output = ()> + Send>>;

@@ -153,8 +153,8 @@ impl Relay {
     }
 }
 
-/// Both keys come from the identity that the relay began with, so that a restarted relay answers packets of its former life with a reset that
-/// edges believe: they notice in 0.1 s to 0.3 s instead of 3.3 s.
+/// Both keys come from the identity that the relay began with, so that a restarted relay answers packets of its former
+/// life with a reset that edges believe: they notice in 0.1 s to 0.3 s instead of 3.3 s.
 fn endpoint(socket: std::net::UdpSocket, identity: &Identity) -> std::io::Result<Endpoint> {
     let reset_key = hmac::Key::new(hmac::HMAC_SHA256, &identity.derive(b"causeway quic reset"));
     let mut config = quinn::EndpointConfig::new(Arc::new(reset_key));

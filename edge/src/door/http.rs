@@ -22,7 +22,7 @@ use tokio_tungstenite::tungstenite::handshake::server::create_response_with_body
 
 use self::pages::Pages;
 use super::proxies::Proxies;
-use super::{Hall, Transport, websocket};
+use super::{Hall, Wire, websocket};
 use crate::Origins;
 use crate::metrics::{Door, Ended, Metrics, Refusal};
 use crate::uplink::chance;
@@ -128,7 +128,7 @@ impl Http {
     }
 
     /// Answers one request, until its answer is out or its connection is somebody else's.
-    pub(crate) async fn converse<S: Transport>(self, stream: S, mut newcomer: Newcomer) {
+    pub(crate) async fn converse<S: Wire>(self, stream: S, mut newcomer: Newcomer) {
         let peer = newcomer.address;
         let service = service_fn(move |request| {
             let answer = self.answer::<S>(request, peer);
@@ -148,14 +148,14 @@ impl Http {
         }
     }
 
-    fn answer<S: Transport>(&self, request: Request<Incoming>, peer: IpAddr) -> Answer {
+    fn answer<S: Wire>(&self, request: Request<Incoming>, peer: IpAddr) -> Answer {
         match request.uri().path() {
             "/connection/websocket" => self.upgrade::<S>(request, peer),
             _ => self.pages.answer(&request),
         }
     }
 
-    fn upgrade<S: Transport>(&self, request: Request<Incoming>, peer: IpAddr) -> Answer {
+    fn upgrade<S: Wire>(&self, request: Request<Incoming>, peer: IpAddr) -> Answer {
         if !self.origin_is_allowed(&request) {
             self.hall.metrics.refused(Refusal::Origin);
             return text(StatusCode::FORBIDDEN, "this origin is not allowed; see --allow-origin\n");

@@ -7,7 +7,7 @@ use hyper::upgrade::{OnUpgrade, Parts};
 use hyper_util::rt::TokioIo;
 use proto::client::code::Disconnect;
 
-use super::{Admission, Guest, Hall, Transport};
+use super::{Admission, Guest, Hall, Wire};
 use crate::client::Connection;
 use crate::core::{ClientKey, Encoding};
 use crate::metrics::Ended;
@@ -16,7 +16,7 @@ use crate::metrics::Ended;
 const CONNECT_MAX_WAIT: Duration = Duration::from_secs(10);
 
 /// Serves an upgraded connection to its end, or until it has to make room.
-pub(crate) async fn serve<S: Transport>(hall: Hall, admission: Admission, upgrade: OnUpgrade) {
+pub(crate) async fn serve<S: Wire>(hall: Hall, admission: Admission, upgrade: OnUpgrade) {
     let Admission { client, place, mut stay } = admission;
     let opened = tokio::select! {
         biased;
@@ -49,7 +49,7 @@ enum Gone {
 }
 
 /// Leaves nothing of HTTP behind: what was read too far lies in the buffer that had the headers, and is copied out of it.
-async fn open<S: Transport>(
+async fn open<S: Wire>(
     hall: &Hall,
     client: ClientKey,
     upgrade: OnUpgrade,

@@ -28,7 +28,7 @@ pub(super) struct File {
 }
 
 /// A file as it is built in.
-struct Source {
+struct BuiltIn {
     path: &'static str,
     content_type: &'static str,
     bytes: &'static [u8],
@@ -55,12 +55,12 @@ const CHAT_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'sel
 impl Files {
     /// What everybody may use; in development the chat page as well.
     pub(super) fn new(is_dev: bool) -> Self {
-        Self::of(&SOURCES, is_dev)
+        Self::of(&BUILT_IN, is_dev)
     }
 
-    fn of(sources: &[Source], is_dev: bool) -> Self {
+    fn of(all: &[BuiltIn], is_dev: bool) -> Self {
         let sources = sources.iter().filter(|source| is_dev || source.who == Who::Everybody);
-        Self(sources.flat_map(Source::files).collect())
+        Self(all.flat_map(BuiltIn::files).collect())
     }
 
     pub(super) fn find(&self, path: &str) -> Option<&File> {
@@ -68,7 +68,7 @@ impl Files {
     }
 }
 
-impl Source {
+impl BuiltIn {
     const fn new(path: &'static str, content_type: &'static str, bytes: &'static [u8], who: Who) -> Self {
         Self { path, content_type, bytes, who }
     }
@@ -144,18 +144,18 @@ const JAVASCRIPT: &str = "text/javascript; charset=utf-8";
 /// What editors ask for, and no browser.
 const TYPESCRIPT: &str = "text/plain; charset=utf-8";
 
-static SOURCES: [Source; 6] = [
-    Source::new(SCRIPT, JAVASCRIPT, include_bytes!("../../../../web/causeway.js"), Who::Everybody),
-    Source::new(
+static BUILT_IN: [BuiltIn; 6] = [
+    BuiltIn::new(SCRIPT, JAVASCRIPT, include_bytes!("../../../../web/causeway.js"), Who::Everybody),
+    BuiltIn::new(
         "/causeway.d.ts",
         TYPESCRIPT,
         include_bytes!("../../../../web/causeway.d.ts"),
         Who::Everybody,
     ),
-    Source::new("/", HTML, include_bytes!("../../../../web/chat.html"), Who::Chat),
-    Source::new("/chat.js", JAVASCRIPT, include_bytes!("../../../../web/chat.js"), Who::Chat),
-    Source::new("/chat.css", CSS, include_bytes!("../../../../web/chat.css"), Who::Chat),
-    Source::new("/causeway.css", CSS, include_bytes!("../../../../web/causeway.css"), Who::Chat),
+    BuiltIn::new("/", HTML, include_bytes!("../../../../web/chat.html"), Who::Chat),
+    BuiltIn::new("/chat.js", JAVASCRIPT, include_bytes!("../../../../web/chat.js"), Who::Chat),
+    BuiltIn::new("/chat.css", CSS, include_bytes!("../../../../web/chat.css"), Who::Chat),
+    BuiltIn::new("/causeway.css", CSS, include_bytes!("../../../../web/causeway.css"), Who::Chat),
 ];
 
 #[cfg(test)]
@@ -164,9 +164,9 @@ mod tests {
 
     use super::*;
 
-    static TWO: [Source; 2] = [
-        Source { path: "/", content_type: "text/html; charset=utf-8", bytes: b"<p>chat", who: Who::Chat },
-        Source { path: SCRIPT, content_type: "text/javascript", bytes: b"export {}", who: Who::Everybody },
+    static TWO: [BuiltIn; 2] = [
+        BuiltIn { path: "/", content_type: "text/html; charset=utf-8", bytes: b"<p>chat", who: Who::Chat },
+        BuiltIn { path: SCRIPT, content_type: "text/javascript", bytes: b"export {}", who: Who::Everybody },
     ];
 
     #[test]
