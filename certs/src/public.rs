@@ -9,7 +9,7 @@
 use std::fmt;
 use std::path::PathBuf;
 use std::sync::{Arc, RwLock};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime};
 
 use ring::digest::{SHA256, digest};
 use rustls::server::{ClientHello, ResolvesServerCert};

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::path::Path;
+use std::time::UNIX_EPOCH;
 
 use rustls::{ClientConnection, RootCertStore, ServerConnection};
 use rustls_pki_types::ServerName;

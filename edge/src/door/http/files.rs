@@ -59,7 +59,7 @@ impl Files {
     }
 
     fn of(all: &[BuiltIn], is_dev: bool) -> Self {
-        let sources = sources.iter().filter(|source| is_dev || source.who == Who::Everybody);
+        let all = all.iter().filter(|file| is_dev || file.who == Who::Everybody);
         Self(all.flat_map(BuiltIn::files).collect())
     }
 
