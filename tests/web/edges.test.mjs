@@ -34,16 +34,18 @@ afterEach(async () => {
 });
 
 /** Opens the chat page of edge 0 or 1 as `name`; notes what it complains of in `page.troubles`. */
-async function enter(edge, name) {
+async function enter(edge, name, transport = 'WebTransport') {
   const page = await browser.context.newPage();
   page.setDefaultTimeout(SOON);
   page.troubles = [];
   page.on('pageerror', (error) => page.troubles.push(`${error}`));
   page.on('console', (message) => message.type() === 'error' && page.troubles.push(message.text()));
+  // A browser that has none.
+  if (transport === 'WebSocket') await page.addInitScript(() => delete globalThis.WebTransport);
   await page.goto(dev.edges[edge].http);
   await page.getByLabel('Your name').fill(name);
   await page.keyboard.press('Enter');
-  await stateIs(page, 'WebTransport');
+  await stateIs(page, transport);
   return page;
 }
 
@@ -229,10 +231,10 @@ async function clientsAre(count, transport) {
   await until(`${count} clients, all over ${transport}`, isSo, SOON);
 }
 
-for (const [times, transport] of [[20, 'WebTransport']]) {
+for (const [times, transport] of [[50, 'WebTransport'], [20, 'WebSocket']]) {
   test(`a page that is loaded ${times} times over ${transport} leaves nobody behind`, async () => {
     await clientsAre(0, transport);
-    const page = await enter(0, 'ivan');
+    const page = await enter(0, 'ivan', transport);
     const begun = performance.now();
     for (let n = 0; n < times; n += 1) {
       await page.reload();
@@ -246,6 +248,49 @@ for (const [times, transport] of [[20, 'WebTransport']]) {
     await clientsAre(0, transport);
   });
 }
+
+test('64 WebTransport sessions of 8 pages write to each other at one edge, and none is left when they close', async () => {
+  await clientsAre(0, 'WebTransport');
+  const groups = Array.from({ length: 8 }, (_, page) => Array.from({ length: 8 }, (_, nth) => 8 * page + nth));
+  const pages = await Promise.all(groups.map(() => openPage(browser.context, `${dev.edges[0].http}/causeway.d.ts`)));
+  for (const page of pages) page.setDefaultTimeout(SOON);
+  const begun = performance.now();
+  // One after the other in each page: of sessions that begin all at once, a browser loses some.
+  await Promise.all(
+    pages.map((page, at) =>
+      page.evaluate(async (numbers) => {
+        globalThis.clients = [];
+        for (const number of numbers) {
+          const token = async () => (await fetch(`/dev/token?user=user-${number}`)).text();
+          clients.push(watched(location.origin, { token, transports: ['webtransport'] }));
+          await clients.at(-1).ready();
+        }
+      }, groups[at]),
+    ),
+  );
+  console.log(`64 sessions opened in ${Math.round(performance.now() - begun)} ms`);
+  await clientsAre(64, 'WebTransport');
+
+  const sent = performance.now();
+  const receipts = await Promise.all(
+    pages.map((page, at) =>
+      page.evaluate(
+        (numbers) => Promise.all(clients.map((client, nth) => client.send(`user-${(numbers[nth] + 1) % 64}`, numbers[nth]))),
+        groups[at],
+      ),
+    ),
+  );
+  assert.deepEqual(receipts.flat(), Array(64).fill({ delivered: 1 }));
+  const messages = (page) =>
+    page.evaluate(() => clients.map(({ log }) => log.filter(({ type }) => type === 'message').map(({ detail }) => detail.data)));
+  for (const page of pages) await page.waitForFunction(() => clients.every(({ log }) => log.some(({ type }) => type === 'message')));
+  console.log(`64 messages and their receipts after ${Math.round(performance.now() - sent)} ms`);
+  const heard = (await Promise.all(pages.map(messages))).flat();
+  assert.deepEqual(heard, Array.from({ length: 64 }, (_, number) => [(number + 63) % 64]));
+
+  await Promise.all(pages.map((page) => page.close()));
+  await clientsAre(0, 'WebTransport');
+});
 
 /** Runs `body` with `count` lone edges, over WebTransport or without it, and a page that has `client` at the first of them. */
 const withLoneEdges = (transport, body, count = 2) => async () => {
@@ -272,7 +317,7 @@ const withLoneEdges = (transport, body, count = 2) => async () => {
     // A machine that is busy may be slow to open a session: then that comes later.
     await page.waitForFunction((transport) => client.transport === transport && room.state === 'subscribed', transport);
     await page.evaluate(() => (room.log.length = 0));
-    await body({ page, edges, udp });
+    await body({ page, edges, udp, files });
   } finally {
     udp?.stop();
     for (const edge of edges) await edge.stop();
@@ -319,4 +364,37 @@ test('UDP dies: back on WebSocket, and on WebTransport when it lives again', wit
   udp.mend();
   await page.waitForFunction(() => client.transport === 'webtransport');
   assert.deepEqual(await page.evaluate(() => client.ready().then(() => client.ping()).then((ms) => ms > 0)), true);
+}, 1));
+
+test('a certificate is replaced: a page stays connected, and the next one needs the new hash', withLoneEdges('webtransport', async ({ page, edges: [edge], files }) => {
+  const about = { certificate: 'public' };
+  const told = async (name) => (await metrics(edge)).value(name, about);
+  const old = edge.certificate.hash;
+  const before = await page.evaluate(() => client.id);
+  assert.equal(await told('edge_certificate_changes_total'), 0);
+  edge.certificate.renew();
+  const begun = performance.now();
+  await until('the new pair', async () => (await told('edge_certificate_changes_total')) === 1, SOON);
+  console.log(`a new pair is in use after ${Math.round(performance.now() - begun)} ms (looked for every 10,000)`);
+  assert.equal(await told('edge_certificate_not_after_time_seconds'), Date.parse(edge.certificate.x509.validTo) / 1000);
+
+  const next = async (user, hash) => {
+    const opened = await openPage(browser.context, `${files.url}/blank`);
+    opened.setDefaultTimeout(SOON);
+    const options = { token: token(user), certificateHashes: [hash], transports: ['webtransport'] };
+    await opened.evaluate(({ endpoint, options }) => void (globalThis.client = watched(endpoint, options)), {
+      endpoint: edge.endpoint,
+      options,
+    });
+    return opened;
+  };
+  const late = await next('late', edge.certificate.hash);
+  await late.waitForFunction(() => client.transport === 'webtransport');
+  const stale = await next('stale', old);
+  await stale.waitForFunction(() => client.log.some(({ type }) => type === 'error'));
+
+  assert.deepEqual(await late.evaluate(() => client.send('judy', 'are you still there?')), { delivered: 1 });
+  await page.waitForFunction(() => client.log.some(({ type, detail }) => type === 'message' && detail.user === 'late'));
+  assert.equal(await page.evaluate(() => client.id), before);
+  assert.equal(await stale.evaluate(() => client.log.some(({ type }) => type === 'connected')), false);
 }, 1));
