@@ -1,17 +1,26 @@
 // A real browser, without any client of ours: a page on localhost trusts the minted certificate by its hash, with no flag and
-// no warning, and speaks to its edge over WebTransport.
+// no warning, and speaks to its edge over WebTransport, by hand and by the npm package `centrifuge`.
 
 import assert from 'node:assert/strict';
+import path from 'node:path';
 import { after, before, test } from 'node:test';
 
 import { chromium } from 'playwright-core';
 
-import { startDev } from './lib/cluster.mjs';
+import { CertificateFiles } from './lib/certificate.mjs';
+import { SECRET, startDev, startEdge } from './lib/cluster.mjs';
 import { metrics, request } from './lib/http.mjs';
-import { temporary } from './lib/process.mjs';
+import { ROOT, temporary } from './lib/process.mjs';
+import { tokenFor } from './lib/token.mjs';
 import { until } from './lib/wait.mjs';
 
 const FLAGS = ['--no-sandbox', '--disable-gpu', '--no-first-run', '--disable-background-networking', '--disable-component-update', '--disable-sync'];
+
+/** The package as pages have it, with `Centrifuge` for a global. */
+const PACKAGE = path.join(ROOT, 'tests/node/node_modules/centrifuge/dist/centrifuge.js');
+
+/** Longer than a busy machine takes. */
+const LATE = 60_000;
 
 let dev;
 let browser;
@@ -80,17 +89,104 @@ test('pages of two edges write to each other over WebTransport', { timeout: 120_
   assert.equal(await heard(bob), text);
   assert.equal((await tell(bob, 'alice', 'back')).rpc.data.delivered, 1);
   assert.equal(await heard(alice), 'back');
-  const sessions = async (edge) => (await metrics(edge)).value('edge_connections', { door: 'webtransport' });
   assert.deepEqual([await sessions(first), await sessions(second)], [1, 1]);
 
-  const last = await alice.evaluate(async () => {
-    const [push] = await Promise.all([line(), say('no command')]);
+  // Exactly 65,536 bytes without the newline; then one more.
+  const around = JSON.stringify({ id: 2, rpc: { method: 'send', data: { to: 'bob', data: '' } } }).length;
+  const most = 'x'.repeat(65_536 - around);
+  assert.equal((await tell(alice, 'bob', most)).rpc.data.delivered, 1);
+  assert.equal(await heard(bob), most);
+  const last = await alice.evaluate(async (text) => {
+    const command = { id: 2, rpc: { method: 'send', data: { to: 'bob', data: text } } };
+    const [push] = await Promise.all([line(), say(command)]);
     return [push, await ended];
-  });
+  }, `${most}x`);
   assert.deepEqual(last, ['{"push":{"disconnect":{"code":3501,"reason":"bad request"}}}', [3501, 'bad request']]);
   await bob.close();
-  await until('nobody left', async () => (await sessions(first)) + (await sessions(second)) === 0, 60_000);
+  await nobodyLeft(first, second);
   await alice.close();
+});
+
+const sessions = async (edge) => (await metrics(edge)).value('edge_connections', { door: 'webtransport' });
+const nobodyLeft = (...edges) =>
+  until('nobody left', async () => (await Promise.all(edges.map(sessions))).every((count) => count === 0), LATE);
+
+/**
+ * A page of `edge` in which the package is connected as `user`, over WebTransport and nothing else; `client`, and `log` of
+ * what it tells. To `edge`, or to another with the certificate of `hash`.
+ */
+async function centrifuge(edge, user, { url, hash, token } = {}) {
+  const opened = await browser.newPage();
+  opened.setDefaultTimeout(LATE);
+  await opened.goto(`${edge.http.replace('127.0.0.1', 'localhost')}/certificate-hash`);
+  await opened.addScriptTag({ path: PACKAGE });
+  const given = { user, url, hashes: hash && [hash], token };
+  await opened.evaluate(async ({ user, token, ...given }) => {
+    const told = await (await fetch('/certificate-hash')).json();
+    const hashes = (given.hashes ?? told.hashes).map((hash) => Uint8Array.from(atob(hash), (letter) => letter.charCodeAt(0)));
+    // The package has no option for them.
+    globalThis.WebTransport = class extends WebTransport {
+      constructor(url) {
+        super(url, { serverCertificateHashes: hashes.map((value) => ({ algorithm: 'sha-256', value })) });
+      }
+    };
+    globalThis.client = new Centrifuge([{ transport: 'webtransport', endpoint: given.url ?? told.url }], {
+      token: token ?? (await (await fetch(`/dev/token?user=${user}`)).text()),
+    });
+    globalThis.log = [];
+    client.on('publication', ({ channel, data, info }) => log.push({ channel, data, from: info.user }));
+    for (const type of ['connecting', 'disconnected']) client.on(type, ({ code, reason }) => log.push({ type, code, reason }));
+    client.connect();
+    await client.ready(60_000);
+    log.length = 0;
+  }, given);
+  return opened;
+}
+
+const logged = async (opened, what) => {
+  await opened.waitForFunction((what) => log.some((each) => what in each), what);
+  return opened.evaluate(() => log.at(-1));
+};
+
+test('the package `centrifuge` writes from page to page over WebTransport, and stays away when it is told to', { timeout: 240_000 }, async () => {
+  const [first, second] = dev.edges;
+  const [ada, bea] = [await centrifuge(first, 'ada'), await centrifuge(second, 'bea')];
+  assert.deepEqual([await sessions(first), await sessions(second)], [1, 1]);
+  const send = (opened, to, text) => opened.evaluate(async ([to, data]) => (await client.rpc('send', { to, data })).data, [to, text]);
+  assert.deepEqual(await send(ada, 'bea', 'grüße 🌉'), { delivered: 1 });
+  assert.deepEqual(await logged(bea, 'data'), { channel: '#bea', data: 'grüße 🌉', from: 'ada' });
+  const long = '🌉'.repeat(15_000);
+  assert.deepEqual(await send(bea, 'ada', long), { delivered: 1 });
+  assert.deepEqual(await logged(ada, 'data'), { channel: '#ada', data: long, from: 'bea' });
+  assert.deepEqual(await send(ada, 'nobody', 'x'), { delivered: 0 });
+
+  await ada.evaluate(() => client.rpc('send', { to: 'bea', data: 'x'.repeat(66_000) }).catch(() => {}));
+  assert.deepEqual(await logged(ada, 'code'), { type: 'disconnected', code: 3501, reason: 'bad request' });
+  await nobodyLeft(first);
+  assert.equal(await ada.evaluate(() => client.state), 'disconnected');
+  await bea.evaluate(() => client.disconnect());
+  await nobodyLeft(second);
+  await Promise.all([ada.close(), bea.close()]);
+});
+
+test('the package `centrifuge` is told over WebTransport that an edge stops, and comes back to the next', { timeout: 240_000 }, async () => {
+  const files = new CertificateFiles();
+  const origin = dev.edges[0].http.replace('127.0.0.1', 'localhost');
+  const start = (listen) => startEdge({ ...files.flags, 'allow-origin': origin, ...listen });
+  let edge = await start();
+  try {
+    const given = { url: edge.webtransport, hash: files.hash, token: tokenFor('cleo', {}, { secret: SECRET }) };
+    const cleo = await centrifuge(dev.edges[0], 'cleo', given);
+    edge.child.signal('SIGTERM');
+    await edge.child.end();
+    assert.deepEqual(await logged(cleo, 'code'), { type: 'connecting', code: 3001, reason: 'shutdown' });
+    edge = await start({ 'tls-listen': new URL(edge.webtransport).host });
+    await cleo.waitForFunction(() => client.state === 'connected');
+    await cleo.close();
+    await nobodyLeft(edge);
+  } finally {
+    await edge.stop();
+  }
 });
 
 test('a browser gets the client from every edge, and the chat page in development', { timeout: 60_000 }, async () => {

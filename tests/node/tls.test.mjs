@@ -81,7 +81,7 @@ test('a pair that is none changes nothing but a metric', { timeout: 120_000 }, a
 
   copyFileSync(files.make('foreign').key, files.key);
   await until('the refusal', async () => (await refused()) === 1, A_LOOK);
-  assert.match(edge.child.stderr, /not the private key of the first certificate/);
+  await edge.child.said('stderr', /not the private key of the first certificate/);
   assert.equal(await shown(), good);
   const client = await login('anyhow');
   client.close();

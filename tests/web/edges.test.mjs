@@ -4,28 +4,26 @@ import assert from 'node:assert/strict';
 import { after, afterEach, before, test } from 'node:test';
 
 import { openPage, startBrowser } from './lib/browser.mjs';
-import { edgesHaveTls, hasWebTransport, startDev, startLone, startSite, token } from './lib/edges.mjs';
+import { startLone, token } from './lib/edges.mjs';
 import { startFiles } from './lib/files.mjs';
 import { startUdp } from './lib/udp.mjs';
+import { startDev } from '../node/lib/cluster.mjs';
+import { metrics } from '../node/lib/http.mjs';
 import { Terminal } from '../node/lib/terminal.mjs';
+import { until } from '../node/lib/wait.mjs';
 
-/** Longer than anything takes on a busy machine. */
-const SOON = 30_000;
+/** Longer than anything takes on a busy machine, and than WebTransport rests where it failed once. */
+const SOON = 90_000;
 
 let dev;
-let sites;
 let browser;
-let isFast;
 
 before(async () => {
   dev = await startDev();
-  sites = await Promise.all(dev.edges.map(startSite));
-  isFast = await hasWebTransport(dev.edges[0]);
   browser = await startBrowser({ viewport: { width: 1180, height: 760 } });
 });
 after(async () => {
   await browser?.stop();
-  for (const site of sites ?? []) await site.stop();
   await dev?.stop();
 });
 
@@ -36,25 +34,23 @@ afterEach(async () => {
 });
 
 /** Opens the chat page of edge 0 or 1 as `name`; notes what it complains of in `page.troubles`. */
-async function enter(edge, name) {
+async function enter(edge, name, transport = 'WebTransport') {
   const page = await browser.context.newPage();
   page.setDefaultTimeout(SOON);
   page.troubles = [];
   page.on('pageerror', (error) => page.troubles.push(`${error}`));
-  page.on('console', (message) => {
-    // The browser says so itself where an edge has no WebTransport.
-    if (message.type() === 'error' && !message.location().url.endsWith('/certificate-hash')) page.troubles.push(message.text());
-  });
-  await page.goto(sites[edge].url);
+  page.on('console', (message) => message.type() === 'error' && page.troubles.push(message.text()));
+  // A browser that has none.
+  if (transport === 'WebSocket') await page.addInitScript(() => delete globalThis.WebTransport);
+  await page.goto(dev.edges[edge].http);
   await page.getByLabel('Your name').fill(name);
   await page.keyboard.press('Enter');
-  await stateIs(page, /^Web/);
+  await stateIs(page, transport);
   return page;
 }
 
-const stateIs = async (page, pattern) => {
-  await page.waitForFunction((source) => new RegExp(source).test(document.getElementById('state').textContent), pattern.source);
-};
+const stateIs = (page, state) =>
+  page.waitForFunction((state) => document.getElementById('state').textContent === state, state);
 const say = async (page, text) => {
   await page.getByRole('textbox', { name: /^Message to/ }).fill(text);
   await page.keyboard.press('Enter');
@@ -66,7 +62,6 @@ const fine = (...pages) => assert.deepEqual(pages.flatMap(({ troubles }) => trou
 
 test('two people on two edges see each other, and write both ways', async () => {
   const [alice, bob] = [await enter(0, 'alice'), await enter(1, 'bob')];
-  if (isFast) await Promise.all([alice, bob].map((page) => stateIs(page, /^WebTransport$/)));
   await say(alice, 'hello, room');
   await said(bob, 'hello, room');
   await say(bob, 'hello yourself');
@@ -88,7 +83,7 @@ test('two people on two edges see each other, and write both ways', async () => 
     await alice.waitForFunction(() => /^(delivered|bob is)/.test([...document.querySelectorAll('.receipt')].at(-1).textContent));
     return /offline/.test(await alice.locator('.receipt').last().textContent());
   };
-  await eventually(isGone, () => 'bob is still there');
+  await until('bob to be gone', isGone, SOON);
   await alice.getByRole('button', { name: /^bob, not seen here/ }).waitFor();
   fine(alice, bob);
 });
@@ -148,15 +143,15 @@ test('the connection is switched off, to WebSocket, and back', async () => {
   const page = await enter(0, 'frank');
   const press = (name) => page.getByRole('radio', { name, exact: true }).check();
   await press('Off');
-  await stateIs(page, /^Off$/);
+  await stateIs(page, 'Off');
   await say(page, 'into the void');
   await receiptIs(page, /^not sent/);
   await press('WebSocket only');
-  await stateIs(page, /^WebSocket$/);
+  await stateIs(page, 'WebSocket');
   await say(page, 'again');
   await receiptIs(page, /^sent$/);
   await press('Auto');
-  await stateIs(page, isFast ? /^WebTransport$/ : /^WebSocket$/);
+  await stateIs(page, 'WebTransport');
   fine(page);
 });
 
@@ -225,32 +220,81 @@ function contrasts() {
   return rated.sort((a, b) => a.ratio - b.ratio)[0];
 }
 
-test('a page that is loaded again and again leaves nobody behind', async () => {
-  const page = await enter(0, 'ivan');
-  for (let n = 0; n < 20; n += 1) {
-    await page.reload();
-    await stateIs(page, /^Web/);
-  }
-  const clients = async () => {
-    const metrics = await Promise.all(dev.edges.map(async ({ admin }) => (await fetch(`${admin}/metrics`)).text()));
-    return metrics.map((text) => Number(text.match(/^edge_clients(?:\{[^}]*\})? (\d+)/m)[1])).reduce((sum, each) => sum + each);
-  };
-  await eventually(async () => (await clients()) === 1, async () => `${await clients()} clients`);
-  fine(page);
-});
+/** What a gauge says on both edges together. */
+const together = async (name, labels) =>
+  (await Promise.all(dev.edges.map(metrics))).reduce((sum, each) => sum + each.value(name, labels), 0);
 
-async function eventually(holds, what) {
-  const until = performance.now() + SOON;
-  while (!(await holds())) {
-    if (performance.now() > until) throw new Error(await what());
-    await new Promise((resolve) => setTimeout(resolve, 100));
-  }
+/** Waits until the edges have so many clients, all of them over `transport`, and nobody besides. */
+async function clientsAre(count, transport) {
+  const door = transport.toLowerCase();
+  const isSo = async () => (await together('edge_connections', { door })) === count && (await together('edge_clients')) === count;
+  await until(`${count} clients, all over ${transport}`, isSo, SOON);
 }
 
+for (const [times, transport] of [[50, 'WebTransport'], [20, 'WebSocket']]) {
+  test(`a page that is loaded ${times} times over ${transport} leaves nobody behind`, async () => {
+    await clientsAre(0, transport);
+    const page = await enter(0, 'ivan', transport);
+    const begun = performance.now();
+    for (let n = 0; n < times; n += 1) {
+      await page.reload();
+      await stateIs(page, transport);
+    }
+    const took = Math.round((performance.now() - begun) / times);
+    console.log(`loaded and connected over ${transport}: ${took} ms each, ${times} times`);
+    await clientsAre(1, transport);
+    fine(page);
+    await page.close();
+    await clientsAre(0, transport);
+  });
+}
+
+test('64 WebTransport sessions of 8 pages write to each other at one edge, and none is left when they close', async () => {
+  await clientsAre(0, 'WebTransport');
+  const groups = Array.from({ length: 8 }, (_, page) => Array.from({ length: 8 }, (_, nth) => 8 * page + nth));
+  const pages = await Promise.all(groups.map(() => openPage(browser.context, `${dev.edges[0].http}/causeway.d.ts`)));
+  for (const page of pages) page.setDefaultTimeout(SOON);
+  const begun = performance.now();
+  // One after the other in each page: of sessions that begin all at once, a browser loses some.
+  await Promise.all(
+    pages.map((page, at) =>
+      page.evaluate(async (numbers) => {
+        globalThis.clients = [];
+        for (const number of numbers) {
+          const token = async () => (await fetch(`/dev/token?user=user-${number}`)).text();
+          clients.push(watched(location.origin, { token, transports: ['webtransport'] }));
+          await clients.at(-1).ready();
+        }
+      }, groups[at]),
+    ),
+  );
+  console.log(`64 sessions opened in ${Math.round(performance.now() - begun)} ms`);
+  await clientsAre(64, 'WebTransport');
+
+  const sent = performance.now();
+  const receipts = await Promise.all(
+    pages.map((page, at) =>
+      page.evaluate(
+        (numbers) => Promise.all(clients.map((client, nth) => client.send(`user-${(numbers[nth] + 1) % 64}`, numbers[nth]))),
+        groups[at],
+      ),
+    ),
+  );
+  assert.deepEqual(receipts.flat(), Array(64).fill({ delivered: 1 }));
+  const messages = (page) =>
+    page.evaluate(() => clients.map(({ log }) => log.filter(({ type }) => type === 'message').map(({ detail }) => detail.data)));
+  for (const page of pages) await page.waitForFunction(() => clients.every(({ log }) => log.some(({ type }) => type === 'message')));
+  console.log(`64 messages and their receipts after ${Math.round(performance.now() - sent)} ms`);
+  const heard = (await Promise.all(pages.map(messages))).flat();
+  assert.deepEqual(heard, Array.from({ length: 64 }, (_, number) => [(number + 63) % 64]));
+
+  await Promise.all(pages.map((page) => page.close()));
+  await clientsAre(0, 'WebTransport');
+});
+
 /** Runs `body` with `count` lone edges, over WebTransport or without it, and a page that has `client` at the first of them. */
-const withLoneEdges = (transport, body, count = 2) => async (t) => {
+const withLoneEdges = (transport, body, count = 2) => async () => {
   const tls = transport === 'webtransport';
-  if (tls && !(await edgesHaveTls())) return t.skip('the edges of this checkout have no WebTransport');
   const files = await startFiles({ '/blank': () => '<!doctype html>' });
   const edges = await Promise.all(Array.from({ length: count }, () => startLone(files.url, { tls })));
   const udp = tls ? await startUdp(edges[0].endpoint.webtransport) : undefined;
@@ -258,7 +302,7 @@ const withLoneEdges = (transport, body, count = 2) => async (t) => {
   page.setDefaultTimeout(SOON);
   try {
     const endpoints = edges.map(({ endpoint }, at) => ({ ...endpoint, ...(udp && at === 0 && { webtransport: udp.url }) }));
-    const options = { token: token('judy'), certificateHashes: edges.flatMap(({ hashes }) => hashes) };
+    const options = { token: token('judy'), certificateHashes: edges.flatMap(({ certificate }) => certificate?.hash ?? []) };
     options.timings = { restMin: 2000, restMax: 4000 };
     await page.evaluate(
       async ({ endpoints, options }) => {
@@ -273,7 +317,7 @@ const withLoneEdges = (transport, body, count = 2) => async (t) => {
     // A machine that is busy may be slow to open a session: then that comes later.
     await page.waitForFunction((transport) => client.transport === transport && room.state === 'subscribed', transport);
     await page.evaluate(() => (room.log.length = 0));
-    await body({ page, edges, udp });
+    await body({ page, edges, udp, files });
   } finally {
     udp?.stop();
     for (const edge of edges) await edge.stop();
@@ -320,4 +364,37 @@ test('UDP dies: back on WebSocket, and on WebTransport when it lives again', wit
   udp.mend();
   await page.waitForFunction(() => client.transport === 'webtransport');
   assert.deepEqual(await page.evaluate(() => client.ready().then(() => client.ping()).then((ms) => ms > 0)), true);
+}, 1));
+
+test('a certificate is replaced: a page stays connected, and the next one needs the new hash', withLoneEdges('webtransport', async ({ page, edges: [edge], files }) => {
+  const about = { certificate: 'public' };
+  const told = async (name) => (await metrics(edge)).value(name, about);
+  const old = edge.certificate.hash;
+  const before = await page.evaluate(() => client.id);
+  assert.equal(await told('edge_certificate_changes_total'), 0);
+  edge.certificate.renew();
+  const begun = performance.now();
+  await until('the new pair', async () => (await told('edge_certificate_changes_total')) === 1, SOON);
+  console.log(`a new pair is in use after ${Math.round(performance.now() - begun)} ms (looked for every 10,000)`);
+  assert.equal(await told('edge_certificate_not_after_time_seconds'), Date.parse(edge.certificate.x509.validTo) / 1000);
+
+  const next = async (user, hash) => {
+    const opened = await openPage(browser.context, `${files.url}/blank`);
+    opened.setDefaultTimeout(SOON);
+    const options = { token: token(user), certificateHashes: [hash], transports: ['webtransport'] };
+    await opened.evaluate(({ endpoint, options }) => void (globalThis.client = watched(endpoint, options)), {
+      endpoint: edge.endpoint,
+      options,
+    });
+    return opened;
+  };
+  const late = await next('late', edge.certificate.hash);
+  await late.waitForFunction(() => client.transport === 'webtransport');
+  const stale = await next('stale', old);
+  await stale.waitForFunction(() => client.log.some(({ type }) => type === 'error'));
+
+  assert.deepEqual(await late.evaluate(() => client.send('judy', 'are you still there?')), { delivered: 1 });
+  await page.waitForFunction(() => client.log.some(({ type, detail }) => type === 'message' && detail.user === 'late'));
+  assert.equal(await page.evaluate(() => client.id), before);
+  assert.equal(await stale.evaluate(() => client.log.some(({ type }) => type === 'connected')), false);
 }, 1));

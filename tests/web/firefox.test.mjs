@@ -7,19 +7,17 @@ import puppeteer from 'puppeteer-core';
 
 import { startSilence } from './lib/bridge.mjs';
 import { startBrowser } from './lib/browser.mjs';
-import { hasWebTransport, startDev, startSite } from './lib/edges.mjs';
 import { startServer } from './lib/server.mjs';
+import { startDev } from '../node/lib/cluster.mjs';
 
 const SOON = 30_000;
 
 let dev;
-let sites;
 let firefox;
 let chromium;
 
 before(async () => {
   dev = await startDev();
-  sites = await Promise.all(dev.edges.map(startSite));
   const executablePath = process.env.FIREFOX ?? '/usr/bin/firefox-esr';
   firefox = await puppeteer.launch({ browser: 'firefox', executablePath, headless: true });
   chromium = await startBrowser();
@@ -27,22 +25,20 @@ before(async () => {
 after(async () => {
   await firefox?.close();
   await chromium?.stop();
-  for (const site of sites ?? []) await site.stop();
   await dev?.stop();
 });
 
 const state = (page) => page.$eval('#state', (element) => element.textContent);
 
-test('Firefox and Chromium write to each other across two edges', async () => {
+test('Firefox and Chromium write to each other across two edges, both over WebTransport', async () => {
   const [fox, chrome] = [await firefox.newPage(), await chromium.context.newPage()];
   const troubles = [];
   for (const page of [fox, chrome]) page.on('pageerror', (error) => troubles.push(`${error}`));
   for (const page of [fox, chrome]) page.setDefaultTimeout(SOON);
-  await Promise.all([fox.goto(`${sites[0].url}/?name=fox`), chrome.goto(`${sites[1].url}/?name=chrome`)]);
-  const wanted = (await hasWebTransport(dev.edges[0])) ? '^WebTransport$' : '^WebSocket$';
-  const isWanted = (pattern) => new RegExp(pattern).test(document.getElementById('state').textContent);
-  await fox.waitForFunction(isWanted, {}, wanted);
-  await chrome.waitForFunction(isWanted, wanted);
+  await Promise.all([fox.goto(`${dev.edges[0].http}/?name=fox`), chrome.goto(`${dev.edges[1].http}/?name=chrome`)]);
+  const isOn = (name) => document.getElementById('state').textContent === name;
+  await fox.waitForFunction(isOn, {}, 'WebTransport');
+  await chrome.waitForFunction(isOn, 'WebTransport');
 
   await fox.waitForSelector('[data-key="person:chrome"]');
   await fox.click('[data-key="person:chrome"]');
@@ -57,7 +53,7 @@ test('Firefox and Chromium write to each other across two edges', async () => {
   console.log(`Firefox over ${await state(fox)}, Chromium over ${await state(chrome)}`);
 
   await fox.click('input[value="websocket"]');
-  await fox.waitForFunction(isWanted, {}, '^WebSocket$');
+  await fox.waitForFunction(isOn, {}, 'WebSocket');
   await fox.type('#text', 'the other way');
   await fox.keyboard.press('Enter');
   await chrome.locator('.bubble', { hasText: 'the other way' }).waitFor();
@@ -68,7 +64,7 @@ test('Firefox and Chromium write to each other across two edges', async () => {
 test('Firefox, where UDP is swallowed, is on WebSocket after the head start', async () => {
   const [server, silence, page] = [await startServer(), await startSilence(), await firefox.newPage()];
   try {
-    await page.goto(`${sites[0].url}/causeway.d.ts`);
+    await page.goto(`${dev.edges[0].http}/causeway.d.ts`);
     const took = await page.evaluate(
       async (websocket, webtransport) => {
         const { connect } = await import('/causeway.js');

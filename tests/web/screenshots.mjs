@@ -3,7 +3,7 @@
 import path from 'node:path';
 
 import { startBrowser } from './lib/browser.mjs';
-import { startDev, startSite } from './lib/edges.mjs';
+import { startDev } from '../node/lib/cluster.mjs';
 
 const DOCS = path.join(import.meta.dirname, '../../docs');
 
@@ -18,13 +18,12 @@ const SAID = [
 ];
 
 const dev = await startDev();
-const sites = await Promise.all(dev.edges.map(startSite));
 const browser = await startBrowser({ viewport: { width: 1040, height: 660 }, deviceScaleFactor: 1, locale: 'en-GB' });
 try {
   const pages = {};
   for (const [at, name] of ['alice', 'bob', 'Carol', 'dave'].entries()) {
     pages[name] = await browser.context.newPage();
-    await pages[name].goto(`${sites[at % 2].url}/?name=${name}`);
+    await pages[name].goto(`${dev.edges[at % 2].http}/?name=${name}`);
     await pages[name].waitForFunction(() => /^Web/.test(document.getElementById('state').textContent));
   }
   const { alice, bob } = pages;
@@ -56,6 +55,5 @@ try {
   await alice.screenshot({ path: path.join(DOCS, 'chat-dark.png') });
 } finally {
   await browser.stop();
-  for (const site of sites) await site.stop();
   await dev.stop();
 }

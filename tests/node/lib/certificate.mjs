@@ -1,7 +1,7 @@
 // Certificates as an operator has them from elsewhere: by openssl, in files that somebody replaces.
 
 import { execFileSync } from 'node:child_process';
-import { X509Certificate } from 'node:crypto';
+import { X509Certificate, createHash } from 'node:crypto';
 import { readFileSync, renameSync } from 'node:fs';
 import path from 'node:path';
 
@@ -43,5 +43,10 @@ export class CertificateFiles {
 
   get x509() {
     return new X509Certificate(this.pem);
+  }
+
+  /** What a browser may know it by: the SHA-256 of its DER, in base64. */
+  get hash() {
+    return createHash('sha256').update(this.x509.raw).digest('base64');
   }
 }
