@@ -122,18 +122,20 @@ pub async fn watch<S: Source<Loaded: Validity>>(
         });
         let (back, look) = looked.await.map_err(|_| RunError::TaskEnded("certificate"))?;
         source = back;
-        metrics.refused.set(f64::from(u8::from(matches!(look, Look::Refused(_)))));
+        let is_refused = matches!(look, Look::Refused(_));
         match look {
             Look::Same => told = None,
             Look::New(loaded) => {
                 told = None;
                 metrics.show(&loaded);
-                metrics.changes.increment(1);
-                tracing::info!(certificate = which.label(), "certificate changed");
                 take(loaded);
+                tracing::info!(certificate = which.label(), "certificate changed");
+                metrics.changes.increment(1);
             }
             Look::Refused(error) => tell(which, &error, &mut told),
         }
+        // Metrics last: who sees one move finds the rest done.
+        metrics.refused.set(f64::from(u8::from(is_refused)));
     }
 }
 

@@ -8,7 +8,7 @@
 //!
 //! Read in two steps, so that not one byte of what comes behind the header is read with it. All numbers are big-endian.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 /// Bytes of the first step.
 pub const HEAD_BYTES: usize = 16;

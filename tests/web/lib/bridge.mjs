@@ -20,12 +20,16 @@ export async function startBridge(server, { port = 0 } = {}) {
   const args = [path.join(HERE, 'bridge.py'), cert, key, `${port}`, `${server.linePort}`];
   const child = spawn(PYTHON, args, { stdio: ['ignore', 'pipe', 'inherit'] });
   const exited = new Promise((resolve) => child.once('exit', resolve));
+  // Whatever ends the tests ends it too, also one that is stopped.
+  const end = () => child.kill('SIGKILL');
+  process.once('exit', end);
   const first = new Promise((resolve) => createInterface(child.stdout).once('line', resolve));
   const said = await Promise.race([first, exited.then(() => undefined)]);
   if (said === undefined) throw new Error('the bridge did not start');
   const kill = async () => {
-    child.kill('SIGKILL');
+    end();
     await exited;
+    process.off('exit', end);
   };
   return {
     url: `https://127.0.0.1:${said}/connection/webtransport`,

@@ -21,19 +21,19 @@ export function suite(options) {
 
   /** Runs `body` with a page, a server, and a bridge if `wants.bridge`; all of them end with it. */
   const withPage = (body, wants = {}) => async (t) => {
-    const server = await startServer();
-    const bridge = wants.bridge ? await startBridge(server) : undefined;
-    const page = await openPage(shared.browser.context, `${shared.files.url}/blank`);
-    await page.evaluate(() => sessionStorage.clear());
-    const edge = { websocket: server.url, ...(bridge && { webtransport: bridge.url }) };
-    const hashes = bridge ? [bridge.hash] : [];
+    const open = [];
+    const opened = (each, end) => (open.unshift(end), each);
     try {
+      const server = opened(await startServer(), () => server.stop());
+      const bridge = wants.bridge ? opened(await startBridge(server), () => bridge.stop()) : undefined;
+      const page = opened(await openPage(shared.browser.context, `${shared.files.url}/blank`), () => page.close());
+      await page.evaluate(() => sessionStorage.clear());
+      const edge = { websocket: server.url, ...(bridge && { webtransport: bridge.url }) };
+      const hashes = bridge ? [bridge.hash] : [];
       await body({ t, page, server, bridge, edge, hashes, ...shared });
       if (page.troubles.length > 0) throw new Error(`the page said: ${page.troubles}`);
     } finally {
-      await page.close();
-      await bridge?.stop();
-      await server.stop();
+      for (const end of open) await end();
     }
   };
   return withPage;
