@@ -295,7 +295,8 @@ describe('what cannot be measured is told with what was wrong', { concurrency: t
     try {
       await fails(1, /3500 "invalid token"; is --secret the one of the edges\?/, 'pairs', '--pairs', '1', '--url', edge.url);
       await fails(1, /no WebSocket server of this path.*404/, 'pairs', '--pairs', '1', ...secret, '--url', edge.url.replace('websocket', 'x'));
-      await fails(1, /1 of 4 clients did not get in; .*503/, 'pairs', '--pairs', '2', ...secret, '--url', edge.url);
+      // The fourth is told 503 where the others have logged in by then, and has one of them make room where not.
+      await fails(1, /1 of 4 clients did not get in; .*(503|ended without a word)/, 'pairs', '--pairs', '2', ...secret, '--url', edge.url);
     } finally {
       await edge.stop();
     }
@@ -308,7 +309,7 @@ describe('what cannot be measured is told with what was wrong', { concurrency: t
       assert.equal(code, 1);
       const { entered, failed } = JSON.parse(stdout);
       assert.equal(entered, 3);
-      assert.deepEqual(Object.values(failed), [2]);
+      assert.equal(Object.values(failed).reduce((sum, count) => sum + count), 2);
     } finally {
       await edge.stop();
     }

@@ -19,12 +19,17 @@ use super::{ClientKey, Map, Ticket, Verdict};
 /// When a verdict is due at the latest; clients give up after 5 s.
 pub(super) const VERDICT_DUE: Duration = Duration::from_secs(4);
 
-/// Messages that may wait at once: what 16,000 a second leave behind in 4 s of silence. At some 200 bytes each, 13 MB.
-pub(super) const RECEIPTS_MAX: usize = 65_536;
+/// Messages that may wait at once: what 8,000 a second leave behind in 4 s of silence. With their table, which is twice
+/// there while it grows, 14 MB.
+pub(super) const RECEIPTS_MAX: usize = 32_768;
 
 /// Messages about which the store is asked at once; about one more nobody can tell. It answers within 1 ms, so that only
 /// who floods somebody who is nowhere, or a store that hangs, meets with it. Each is a task of some 500 bytes.
-pub(super) const LOOK_UPS_MAX: usize = 4_096;
+pub(super) const LOOK_UPS_MAX: usize = 2_048;
+
+/// So many deadlines of answered messages are kept behind one that waits, and as many more as there are messages that
+/// wait; and room for so many, when nobody does.
+const ANSWERED_KEPT: usize = 1_024;
 
 /// See the file.
 ///
@@ -108,6 +113,9 @@ impl Receipts {
         while self.deadlines.front().is_some_and(|(_, oldest)| !self.pending.contains_key(oldest)) {
             self.deadlines.pop_front();
         }
+        if self.deadlines.len() > 2 * self.pending.len() + ANSWERED_KEPT {
+            self.deadlines.retain(|(_, ticket)| self.pending.contains_key(ticket));
+        }
         self.pending.insert(ticket, pending);
         self.deadlines.push_back((now + VERDICT_DUE, ticket));
     }
@@ -189,6 +197,7 @@ impl Receipts {
     fn end_those(&mut self, is_over: impl Fn(&Pending) -> bool) -> Vec<(Pending, Verdict)> {
         let mut ended: Vec<_> = self.pending.extract_if(|_, pending| is_over(pending)).collect();
         self.looking_up -= ended.iter().filter(|(_, pending)| pending.stage == Stage::LookingUp).count();
+        self.give_back();
         ended.sort_unstable_by_key(|&(ticket, _)| ticket);
         let with_verdict = |(_, pending): (Ticket, Pending)| {
             let verdict = pending.final_verdict();
@@ -200,7 +209,18 @@ impl Receipts {
     fn remove(&mut self, ticket: Ticket) -> Option<Pending> {
         let pending = self.pending.remove(&ticket)?;
         self.looking_up -= usize::from(pending.stage == Stage::LookingUp);
+        self.give_back();
         Some(pending)
+    }
+
+    /// When nobody waits any more, what a flood made room for is given back.
+    fn give_back(&mut self) {
+        if self.pending.is_empty()
+            && self.pending.capacity().max(self.deadlines.capacity()) > ANSWERED_KEPT * 2
+        {
+            self.pending.shrink_to(ANSWERED_KEPT);
+            self.deadlines = VecDeque::new();
+        }
     }
 
     pub(super) fn next_due(&self) -> Option<Instant> {
@@ -234,4 +254,39 @@ pub(super) enum Looked {
     Away,
     /// It was asked, and may know better.
     Unanswered,
+}
+
+#[cfg(test)]
+mod tests {
+    use proto::link::Lane;
+
+    use super::*;
+
+    #[test]
+    fn a_flood_leaves_little_behind_one_that_waits_and_nothing_when_nobody_does() {
+        let now = Instant::now();
+        let mut receipts = Receipts::new(foldhash::fast::FixedState::with_seed(1));
+        let ticket = |number| Ticket { lane: Lane(0), number };
+        let channel = Channel::parse("#nobody").expect("a channel");
+        let waiting = || Pending::new(ClientKey(1), 1, channel.clone(), None);
+        receipts.insert(now, ticket(0), waiting());
+        for number in 1..=5_000 {
+            receipts.insert(now, ticket(number), waiting());
+        }
+        for number in 1..=5_000 {
+            let over = receipts.routed(ticket(number), Vec::new(), false);
+            assert!(matches!(over, Progress::Over(_, Verdict::Unknown)));
+        }
+
+        receipts.insert(now, ticket(5_001), waiting());
+        assert_eq!((receipts.len(), receipts.deadlines.len()), (2, 2), "the first and the last");
+        assert!(receipts.pending.capacity() > 5_000);
+
+        for number in [0, 5_001] {
+            let over = receipts.routed(ticket(number), Vec::new(), false);
+            assert!(matches!(over, Progress::Over(_, Verdict::Unknown)));
+        }
+        assert_eq!((receipts.len(), receipts.next_due()), (0, None));
+        assert!(receipts.pending.capacity() <= 2 * ANSWERED_KEPT);
+    }
 }
