@@ -9,7 +9,7 @@ use proto::id::{Channel, ChannelKind, InvalidChannel, UserId};
 use proto::limits::CHANNELS_PER_CLIENT_MAX;
 
 use super::hub::Hub;
-use super::receipts::Pending;
+use super::receipts::{Pending, RECEIPTS_PER_CLIENT_MAX};
 use super::session::{Greeting, Login, Parked, Phase, Subscription, ttl};
 use super::{Action, ClientKey, Encoding, Outcome, Verdict};
 use crate::token::{Claims, TokenError, same_channels};
@@ -320,8 +320,9 @@ impl Hub {
         id: u32,
         message: Option<DirectMessage>,
     ) -> Result<(), Refusal> {
-        let login =
-            self.sessions.get(&client).and_then(|session| session.login()).expect("checked by the caller");
+        let session = self.sessions.get(&client).expect("checked by the caller");
+        let login = session.login().expect("checked by the caller");
+        let has_share = session.receipts_awaited < RECEIPTS_PER_CLIENT_MAX;
         let Some(DirectMessage { to, data }) = message else {
             self.tally.message(Outcome::Rejected);
             return Err(ErrorCode::BadRequest.into());
@@ -339,14 +340,20 @@ impl Hub {
             self.answer_direct(client, id, verdict);
             return Ok(());
         }
-        let ticket =
-            if self.receipts.has_room() { self.send_out(channel.as_str(), publication, true) } else { None };
+        let ticket = if has_share && self.receipts.has_room() {
+            self.send_out(channel.as_str(), publication, true)
+        } else {
+            None
+        };
         let Some(ticket) = ticket else {
             self.answer_direct(client, id, Verdict::Unknown);
             return Ok(());
         };
         let took_here = self.deliver(channel.as_str(), publication);
         self.receipts.insert(now, ticket, Pending::new(client, id, channel, took_here));
+        if let Some(session) = self.sessions.get_mut(&client) {
+            session.receipts_awaited += 1;
+        }
         Ok(())
     }
 
@@ -356,6 +363,9 @@ impl Hub {
     }
 
     pub(super) fn give_verdict(&mut self, pending: &Pending, verdict: Verdict) {
+        if let Some(session) = self.sessions.get_mut(&pending.client) {
+            session.receipts_awaited -= 1;
+        }
         self.answer_direct(pending.client, pending.reply_id, verdict);
     }
 

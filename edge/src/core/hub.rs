@@ -170,6 +170,7 @@ impl Hub {
             channels: Map::with_hasher(hasher),
             heart,
             armed: None,
+            receipts_awaited: 0,
         };
         self.sessions.insert(client, session);
         self.arm(client);

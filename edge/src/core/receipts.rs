@@ -23,9 +23,13 @@ pub(super) const VERDICT_DUE: Duration = Duration::from_secs(4);
 /// there while it grows, 14 MB.
 pub(super) const RECEIPTS_MAX: usize = 32_768;
 
+/// Messages of one client that may wait at once: what 250 a second leave behind in 4 s of silence. Who sends more must not
+/// take the others' share, and sixteen who do have half of all.
+pub(super) const RECEIPTS_PER_CLIENT_MAX: u32 = 1_024;
+
 /// Messages about which the store is asked at once; about one more nobody can tell. It answers within 1 ms, so that only
 /// who floods somebody who is nowhere, or a store that hangs, meets with it. Each is a task of some 500 bytes.
-pub(super) const LOOK_UPS_MAX: usize = 2_048;
+pub(super) const LOOK_UPS_MAX: usize = 1_000;
 
 /// So many deadlines of answered messages are kept behind one that waits, and as many more as there are messages that
 /// wait; and room for so many, when nobody does.

@@ -24,6 +24,8 @@ pub(super) struct Session {
     pub(super) heart: Option<Heart>,
     /// The earliest time at which the Hub's timers will look at this session.
     pub(super) armed: Option<Instant>,
+    /// Its directed messages that wait for their verdict.
+    pub(super) receipts_awaited: u32,
 }
 
 #[derive(Debug)]
