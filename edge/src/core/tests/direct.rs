@@ -3,7 +3,7 @@
 use proto::link::{Answer, LaneFrame, Member, ToEdge};
 use store::StoreError;
 
-use super::super::receipts::LOOK_UPS_MAX;
+use super::super::receipts::{LOOK_UPS_MAX, RECEIPTS_PER_CLIENT_MAX};
 use super::super::{ClientKey, Event, OUTBOX_BYTES_MAX, Ticket};
 use super::world::*;
 
@@ -141,6 +141,25 @@ fn it_takes_the_relay_and_the_store_to_call_somebody_offline() {
     world.looked_up(ticket, Ok(vec![]));
     assert_eq!(world.read(alice), [delivered(2, 0)]);
     assert_eq!((world.tally().receipts, world.tally().memories_differ), ([0, 1, 0], 0));
+}
+
+#[test]
+fn who_has_its_share_waiting_gets_no_more_and_others_do() {
+    let (mut world, alice, first) = sent_to_bob();
+    let carol = world.log_in("carol");
+    let one_more = RECEIPTS_PER_CLIENT_MAX + 2;
+    for id in 3..one_more {
+        world.send(alice, &direct(id, "bob", "1"));
+    }
+    assert_eq!(world.sent().len(), one_more as usize - 3);
+    world.send(alice, &direct(one_more, "bob", "1"));
+    assert_eq!((world.sent().len(), world.read(alice)), (0, vec![error(one_more, 100)]));
+    world.send(carol, &direct(2, "bob", "1"));
+    assert_eq!(world.sent().len(), 1, "she has a share of her own");
+
+    world.routed(first, &[], false);
+    world.send(alice, &direct(one_more, "bob", "1"));
+    assert_eq!(world.sent().len(), 1, "one has its verdict");
 }
 
 #[test]
