@@ -194,6 +194,8 @@ impl Leasing {
 
     /// Notes a score of an edge that nobody here hears; whether it has stood still for long enough.
     pub(super) fn watch(&mut self, now: Instant, edge: &EdgeId, score: Score) -> bool {
+        // It ends at the score that stood still: what was written while it was heard here may never have arrived.
+        self.written.remove(edge);
         let first = Watched { score, since: now, reads: 0, has_moved: false };
         let watched = self.watched.entry(edge.clone()).or_insert(first);
         if watched.score != score {
