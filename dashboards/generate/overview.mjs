@@ -10,6 +10,9 @@ const storeUp = (/** @type {string} */ node) => `min by (instance) (${node}_stor
 const free = `(edge_clients_max{${CLUSTER}} - edge_clients{${CLUSTER}}) * edge_ready{${CLUSTER}}`;
 const leftWithout = `sum by (cluster) (${free}) - on (cluster) group_right () (${free} + edge_clients{${CLUSTER}})`;
 
+/** Edges that are scraped, whether they answer or not. */
+const edges = `count(up{${CLUSTER},job="causeway-edge"})`;
+
 const total = rates('', 'edge_receipts_total', CLUSTER);
 
 export default page('overview', 'Is the cluster well, how full is it, what is slow, whom does it hurt, and what happens if a machine dies.', [
@@ -39,7 +42,7 @@ export default page('overview', 'Is the cluster well, how full is it, what is sl
       'Edges that take clients',
       'Share of all edges that are scraped which say that clients should be sent to them (/ready).',
       'percentunit',
-      [query(`sum(edge_ready{${CLUSTER}}) / count(up{${CLUSTER},job="causeway-edge"})`, 'ready')],
+      [query(`(sum(edge_ready{${CLUSTER}}) or 0 * ${edges}) / ${edges}`, 'ready')],
       { width: 5, max: 1, decimals: 0, below: 'red', steps: [[0.5, 'yellow'], [1, 'green']], leadsTo: 'edge' },
     ),
     figure(
