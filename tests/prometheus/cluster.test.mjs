@@ -1,0 +1,356 @@
+// A real cluster under load, a real Prometheus with our rules, and things that go wrong: the right alert fires and no wrong
+// page does, the right panel shows it, and no query of any panel or rule comes back empty.
+//
+// Time passes ten times faster for rules and panels (lib/shorten.mjs). Every wait has a wide deadline; what was measured is
+// printed, beside what is asserted.
+
+import assert from 'node:assert/strict';
+import { readFileSync } from 'node:fs';
+import path from 'node:path';
+import { after, before, test } from 'node:test';
+
+import { login } from '../node/lib/abuse.mjs';
+import { CertificateFiles } from '../node/lib/certificate.mjs';
+import { Fleet } from '../node/lib/fleet.mjs';
+import { ROOT } from '../node/lib/process.mjs';
+import { Raw } from '../node/lib/raw.mjs';
+import { Traffic } from '../node/lib/traffic.mjs';
+import { pause, until } from '../node/lib/wait.mjs';
+import { metricNames, panels, selectors } from './lib/panels.mjs';
+import { Prometheus, SCRAPE, now } from './lib/prometheus.mjs';
+
+const CLUSTER = 'tests';
+
+/** Few places, so that few clients fill an edge. */
+const CLIENTS_MAX = 60;
+
+/** How long an alert and a panel may take; the most that is seen is a quarter of it. */
+const ALERT = 60_000;
+const SCRAPES_MAX = 30;
+
+/** What is calm, before anything goes wrong: more than a rate's window. */
+const CALM = 8000;
+
+/** What a panel must leave, of what it was in the calm, to have changed: a fifth. */
+const CHANGE = 0.2;
+
+/** Two on each edge, and somebody in several places. */
+const PEOPLE = [['ada', 0], ['ann', 0], ['bob', 1], ['ben', 1], ['cam', 2], ['cat', 2], ['eve', 0], ['eve', 1]];
+
+/** Panels that none of the scenarios changes, and why. */
+const CONSTANT = new Map([
+  ['edge: Versions', 'all nodes run the version under test'],
+  ['edge: UDP sockets', 'what the kernel gives at the start'],
+  ['edge: Certificates', 'they live for days'],
+  ['relay: Paths', 'loopback is always alike'],
+  ['relay: The machine', 'what the kernel gives at the start'],
+]);
+
+let fleet;
+let traffic;
+let prometheus;
+let everyone = [];
+
+/** `{ name, calm: [from, to], storm: [from, to] }` of each scenario. */
+const played = [];
+
+before(async () => {
+  fleet = await Fleet.create({ edges: 3, settings: { 'max-clients': CLIENTS_MAX, ...new CertificateFiles().flags } });
+  traffic = new Traffic(fleet);
+  await fleet.start();
+  await traffic.begin(PEOPLE);
+  traffic.hop('hopper', 1000);
+  traffic.hop('runner', 500);
+  const address = ({ admin }) => new URL(admin).host;
+  prometheus = await Prometheus.start(CLUSTER, { 'causeway-relay': [address(fleet.relay)], 'causeway-edge': fleet.edges.map(address) });
+  everyone = await company(fleet.edges[0]);
+}, { timeout: 60_000 });
+
+after(async () => {
+  everyone.forEach((each) => each.close());
+  await traffic?.end();
+  await prometheus?.end();
+  await fleet?.end();
+});
+
+test('under load, no page fires, and every query of every panel and rule has an answer', { timeout: 90_000 }, async (t) => {
+  await pause(CALM);
+  const empty = await until('an answer to each query', async () => {
+    const left = await unanswered();
+    return left.length === 0 ? 'none' : undefined;
+  }, 30_000).catch(async () => unanswered());
+  assert.deepEqual(empty === 'none' ? [] : empty, []);
+  for (const { name, query, health, lastError } of await prometheus.rules()) assert.equal(health, 'ok', `${name}: ${query}: ${lastError}`);
+  const firing = await prometheus.firing();
+  t.diagnostic(`fires: ${names(firing)}`);
+  assert.deepEqual(firing.filter(({ severity }) => severity === 'page'), []);
+});
+
+test('an edge is killed', { timeout: 150_000 }, (t) =>
+  play(t, {
+    fires: 'EdgeDown',
+    pages: ['EdgeDown'],
+    goesWrong: () => fleet.edges[2].kill(),
+    shows: [
+      ['overview: Nodes that answer', (series) => series.some(({ labels, value }) => labels.job === 'causeway-edge' && value === 0)],
+      ['overview: Edges that take clients', (series) => series.length === 1 && series[0].value < 0.7],
+      ['overview: Places left if this edge dies', (series) => series.length === 2],
+    ],
+    isMended: () => fleet.edges[2].start(),
+  }));
+
+test('the relay stands still, and goes on', { timeout: 150_000 }, (t) =>
+  play(t, {
+    fires: 'RelayDown',
+    pages: ['RelayDown'],
+    goesWrong: () => fleet.relay.freeze(),
+    shows: [
+      ['overview: Nodes that answer', (series) => series.some(({ labels, value }) => labels.job === 'causeway-relay' && value === 0)],
+      ['overview: Messages with a known end', (series) => series.length === 1 && series[0].value < 0.95],
+      ['edge: Linked', (series) => series.length === 3 && series.every(({ value }) => value === 0)],
+    ],
+    isMended: () => fleet.relay.thaw(),
+    firesThen: 'RelayFroze',
+  }));
+
+test('Redis stands still, and goes on', { timeout: 150_000 }, (t) =>
+  play(t, {
+    fires: 'StoreDown',
+    pages: ['StoreDown'],
+    goesWrong: () => fleet.redis.hang(),
+    shows: [
+      ['overview: Redis, as each node sees it', (series) => series.filter(({ value }) => value === 0).length >= 3],
+      ['redis: Errors, by kind', (series) => series.some(({ labels, value }) => labels.kind === 'timeout' && value > 0)],
+    ],
+    isMended: () => fleet.redis.goOn(),
+  }));
+
+test('Redis dies, and is back empty', { timeout: 150_000 }, (t) =>
+  play(t, {
+    fires: 'StoreDown',
+    pages: ['StoreDown'],
+    goesWrong: () => fleet.redis.kill(),
+    shows: [
+      ['overview: Redis, as each node sees it', (series) => series.filter(({ value }) => value === 0).length >= 3],
+      ['redis: Errors, by kind', (series) => series.some(({ labels, value }) => labels.kind === 'unreachable' && value > 0)],
+    ],
+    isMended: () => fleet.redis.start(),
+  }));
+
+test('an edge is full, and strangers crowd another', { timeout: 150_000 }, async (t) => {
+  const flood = new Flood(fleet.edges[0], fleet.edges[1]);
+  await play(t, {
+    fires: 'EdgeFull',
+    pages: [],
+    goesWrong: () => flood.begin(),
+    shows: [
+      ['overview: Each edge against its limit', (series) => series.some(({ value }) => value >= 0.9)],
+      ['overview: Connections turned away', (series) => series.some(({ labels, value }) => labels.reason === 'full' && value > 0)],
+      ['clients: Newcomers that had to make room', (series) => series.some(({ labels, value }) => labels.door === 'websocket' && value > 0)],
+    ],
+    firesBeside: 'NewcomersEnded',
+    isMended: () => flood.end(),
+  });
+});
+
+test('every panel showed something of it', { timeout: 60_000 }, async (t) => {
+  const [from, to] = [played[0].calm[0], played.at(-1).storm[1]];
+  const same = [];
+  for (const panel of panels(CLUSTER)) {
+    const title = `${panel.page}: ${panel.title}`;
+    const results = await Promise.all(panel.queries.map((query) => prometheus.range(query, from, to)));
+    const changing = played.filter(({ calm, storm }) => results.some((series) => hasChanged(series, calm, storm)));
+    if (changing.length === 0) same.push(title);
+    else if (CONSTANT.has(title)) t.diagnostic(`${title} is said to be constant, and changed when ${changing[0].name}`);
+  }
+  assert.deepEqual(same.filter((title) => !CONSTANT.has(title)), []);
+});
+
+test('every metric of the dashboards and rules exists, and every metric is documented', async () => {
+  const texts = await Promise.all([fleet.relay, fleet.edges[0]].map(async (server) => (await server.metrics()).text));
+  const exposed = new Set(texts.flatMap((text) => [...text.matchAll(/^# TYPE (\S+)/gm)].map(([, name]) => name)));
+  const recorded = new Set((await prometheus.rules()).filter(({ type }) => type === 'recording').map(({ name }) => name));
+  const of = (name) => name.replace(/_(bucket|sum|count)$/, '');
+  const known = (name) => ['up', 'ALERTS'].includes(name) || recorded.has(name) || exposed.has(name) || exposed.has(of(name));
+  const queries = [...panels(CLUSTER).flatMap(({ queries }) => queries), ...(await prometheus.rules()).map(({ query }) => query)];
+  assert.deepEqual([...new Set(queries.flatMap(metricNames))].filter((name) => !known(name)), []);
+  const page = readFileSync(path.join(ROOT, 'docs/metrics.md'), 'utf8');
+  assert.deepEqual([...exposed].filter((name) => !page.includes(`\`${name}\``)), []);
+});
+
+/**
+ * Something goes wrong, and is mended. `fires` must, and `firesBeside`, and `firesThen` when it is mended; of pages only
+ * `pages` may. `shows` are panels with what they have to show.
+ */
+async function play(t, { fires, firesBeside, firesThen, pages, goesWrong, shows, isMended }) {
+  await quiet();
+  const calm = [now(), 0];
+  await pause(CALM);
+  calm[1] = now();
+  const watch = new Watch(pages);
+  const begun = now();
+  await goesWrong();
+  await Promise.all([
+    ...[fires, firesBeside].filter(Boolean).map(async (name) => t.diagnostic(`${name} fires after ${await watch.fires(name, begun)} s`)),
+    ...shows.map(async ([title, isShown]) => {
+      const scrapes = await shown(title, isShown, begun);
+      t.diagnostic(`${title}: after ${scrapes} scrapes`);
+      assert.ok(scrapes <= SCRAPES_MAX, `${title} took ${scrapes} scrapes`);
+    }),
+  ]);
+  await isMended();
+  const mended = now();
+  await fleet.settled();
+  if (firesThen) t.diagnostic(`${firesThen} fires ${await watch.fires(firesThen, mended)} s after it was mended`);
+  await until(`${fires} to be over`, async () => !names(await prometheus.firing()).includes(fires), ALERT);
+  played.push({ name: t.name, calm, storm: [begun, now()] });
+  await watch.end();
+  t.diagnostic(`fired: ${[...watch.seen.keys()].join(', ')}`);
+  assert.deepEqual(watch.wrong, [], 'pages that have nothing to do with it');
+}
+
+/** Looks all the time what fires. */
+class Watch {
+  /** Name → when it was first seen. */
+  seen = new Map();
+  /** What must not. */
+  wrong = [];
+  #isOver = false;
+
+  constructor(pages) {
+    this.pages = pages;
+    this.running = this.#run();
+    this.running.catch(() => {});
+  }
+
+  async fires(name, since) {
+    await until(`${name} to fire`, () => this.seen.has(name), ALERT).catch(async (error) => {
+      throw new Error(`${error.message}; what fires: ${names(await prometheus.firing())}`);
+    });
+    return (this.seen.get(name) - since).toFixed(1);
+  }
+
+  async end() {
+    this.#isOver = true;
+    await this.running;
+  }
+
+  async #run() {
+    while (!this.#isOver) {
+      for (const alert of await prometheus.firing()) this.#note(alert);
+      await pause(200);
+    }
+  }
+
+  #note(alert) {
+    const { name, severity, labels, summary, description, runbook_url } = alert;
+    if (this.seen.has(name)) return;
+    this.seen.set(name, now());
+    if (severity === 'page' && !this.pages.includes(name)) this.wrong.push(alert);
+    assert.match(description, /\d/, `${name} says how much: ${description}`);
+    assert.ok(`${summary}${description}`.includes(labels.instance ?? labels.cluster), `${name} says where: ${description}`);
+    assert.doesNotMatch(`${summary}${description}`, /no value|%!/, name);
+    readFileSync(path.join(ROOT, runbook_url));
+  }
+}
+
+/** Waits until no page fires any more. */
+async function quiet() {
+  await until('no page to fire', async () => (await prometheus.firing()).every(({ severity }) => severity !== 'page'), ALERT);
+}
+
+/** How many scrapes after `begun` a panel's first query shows it. */
+async function shown(title, isShown, begun) {
+  const panel = panels(CLUSTER).find(({ page, title: own }) => `${page}: ${own}` === title);
+  assert.ok(panel, `there is a panel ${title}`);
+  let last;
+  const look = async () => {
+    last = (await Promise.all(panel.queries.map((query) => prometheus.query(query)))).flat();
+    return isShown(last);
+  };
+  await until(`${title} to show it`, look, SCRAPES_MAX * SCRAPE * 1000).catch((error) => {
+    throw new Error(`${error.message}: ${JSON.stringify(last)}`);
+  });
+  return Math.ceil((now() - begun) / SCRAPE);
+}
+
+/** Queries of panels, and selectors of rules, that give nothing, or nothing that is a number. */
+async function unanswered() {
+  const asked = [
+    ...panels(CLUSTER).flatMap(({ page, title, queries }) => queries.map((query) => ({ query, where: `${page}: ${title}` }))),
+    ...(await prometheus.rules()).flatMap(({ name, type, query }) => {
+      if (type === 'recording') return [{ query, where: name }];
+      // An alert is empty while all is well: what it compares must not be.
+      return selectors(query).filter((one) => !one.includes('cluster="dev"')).map((one) => ({ query: one, where: name }));
+    }),
+  ];
+  const left = [];
+  for (const { query, where } of asked) {
+    const series = await prometheus.query(query);
+    if (series.every(({ value }) => Number.isNaN(value))) left.push(`${where}: ${query}`);
+  }
+  return left;
+}
+
+/** Whether some series is in the storm what it was not in the calm, or is there in only one of both. */
+function hasChanged(series, [calmFrom, calmTo], [from, to]) {
+  return series.some(({ points }) => {
+    const calm = points.filter(([at, value]) => calmFrom <= at && at <= calmTo && !Number.isNaN(value)).map(([, value]) => value);
+    const storm = points.filter(([at, value]) => from <= at && at <= to && !Number.isNaN(value)).map(([, value]) => value);
+    if (calm.length === 0 || storm.length === 0) return calm.length !== storm.length;
+    const [least, most] = [Math.min(...calm), Math.max(...calm)];
+    const margin = CHANGE * Math.max(Math.abs(least), Math.abs(most));
+    return storm.some((value) => value < least - margin || value > most + margin);
+  });
+}
+
+/** A room with a reader and a writer, which the others do not have. */
+async function company(edge) {
+  const [reader, writer] = await Promise.all([login(edge, 'reader'), login(edge, 'writer')]);
+  await reader.ask({ subscribe: { channel: 'room' } });
+  const timer = setInterval(() => writer.send(writer.command({ publish: { channel: 'room', data: 'hello' } })), 100);
+  return [reader, writer, { close: () => clearInterval(timer) }];
+}
+
+/** One edge is filled with people and asked for more places; at another, strangers come all the time and say nothing. */
+class Flood {
+  #clients = [];
+  #strangers = [];
+  #isOver = false;
+
+  constructor(full, crowded) {
+    Object.assign(this, { full, crowded });
+  }
+
+  begin() {
+    this.running = Promise.all([this.#fill(), this.#crowd()]);
+    this.running.catch(() => {});
+  }
+
+  async end() {
+    this.#isOver = true;
+    await this.running;
+    for (const each of [...this.#clients, ...this.#strangers]) each.close();
+  }
+
+  /** People who log in, and more when there is no place left. */
+  async #fill() {
+    for (let count = 0; !this.#isOver; count += 1) {
+      const client = await login(this.full, `crowd-${count}`).catch(() => undefined);
+      if (client) this.#clients.push(client);
+      await pause(client ? 5 : 50);
+    }
+  }
+
+  /** Connections that are upgraded, and then nothing. */
+  async #crowd() {
+    while (!this.#isOver) {
+      const stranger = new Raw(this.crowded.url);
+      this.#strangers.push(stranger);
+      await Promise.race([stranger.opened.catch(() => {}), stranger.closed]);
+      await pause(20);
+    }
+  }
+}
+
+const names = (alerts) => alerts.map(({ name }) => name);
