@@ -361,11 +361,12 @@ export const cases = [
   },
   {
     alert: 'ReceiptsSlow',
-    for: '5m',
+    for: '2m',
     begins: 15,
     series: [...samples('edge_receipt_seconds', 2, { verdict: 'delivered' }), edge('edge_receipts_total', growing(1), { verdict: 'delivered' })],
     quiet: [
       { what: 'quick', series: [...samples('edge_receipt_seconds', 0.5, { verdict: 'delivered' }), edge('edge_receipts_total', growing(1), { verdict: 'delivered' })], until: 900 },
+      { what: 'a freeze', series: [...samples('edge_receipt_seconds', 0.1, { verdict: 'delivered' }), ...samples('edge_receipt_seconds', 2, { verdict: 'offline' }).map(([name]) => [name, name.includes('"2"') || name.includes('Inf') ? turning(0, 100) : still(0)]), edge('edge_receipts_total', growing(1), { verdict: 'delivered' })], until: 900 },
       { what: 'those that are not known', series: [...samples('edge_receipt_seconds', 2, { verdict: 'unknown' }), edge('edge_receipts_total', growing(1), { verdict: 'delivered' })], until: 900 },
     ],
   },

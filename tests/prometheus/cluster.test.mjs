@@ -5,7 +5,9 @@
 // printed, beside what is asserted.
 
 import assert from 'node:assert/strict';
-import { readFileSync } from 'node:fs';
+import { randomBytes } from 'node:crypto';
+import dgram from 'node:dgram';
+import { readFileSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { after, before, test } from 'node:test';
 
@@ -13,7 +15,9 @@ import { login } from '../node/lib/abuse.mjs';
 import { CertificateFiles } from '../node/lib/certificate.mjs';
 import { Fleet } from '../node/lib/fleet.mjs';
 import { ROOT } from '../node/lib/process.mjs';
+import { initial } from '../node/lib/quic.mjs';
 import { Raw } from '../node/lib/raw.mjs';
+import { hostAndPort } from '../node/lib/terminal.mjs';
 import { Traffic } from '../node/lib/traffic.mjs';
 import { pause, until } from '../node/lib/wait.mjs';
 import { metricNames, panels, selectors } from './lib/panels.mjs';
@@ -39,13 +43,22 @@ const PEOPLE = [['ada', 0], ['ann', 0], ['bob', 1], ['ben', 1], ['cam', 2], ['ca
 
 /** Panels that none of the scenarios changes, and why. */
 const CONSTANT = new Map([
-  ['edge: Versions', 'all nodes run the version under test'],
-  ['edge: UDP sockets', 'what the kernel gives at the start'],
-  ['edge: Certificates', 'they live for days'],
-  ['relay: Paths', 'loopback is always alike'],
-  ['relay: The machine', 'what the kernel gives at the start'],
+  ['clients: Clients that do not answer', 'a missing pong takes 33 s'],
+  ['edge: Inputs that wait for the event loop', 'a scrape finds them only where an edge has too much to do'],
+  ['edge: Memory', '60 clients take less than an edge has anyhow'],
+  ['edge: UDP datagrams dropped', 'the buffers are never full'],
+  ['redis: Strays', 'mistakes of Redis that do not happen here'],
+  ['redis: Memories differ', 'only in the moment of a death, by chance'],
+  ['redis: Ghosts', '0 for ever'],
+  ['relay: Packets lost', 'loopback loses none'],
+  ['relay: Congestion', 'loopback loses none'],
+  ['relay: Inputs that wait for the event loop of the relay', 'a scrape finds them only where the relay has too much to do'],
+  ['relay: What was lost', 'only in the moment of a death, by chance'],
+  ['relay: Memory', 'three edges take less than a relay has anyhow'],
+  ['relay: UDP datagrams dropped', 'the buffers are never full'],
 ]);
 
+let certificate;
 let fleet;
 let traffic;
 let prometheus;
@@ -55,7 +68,8 @@ let everyone = [];
 const played = [];
 
 before(async () => {
-  fleet = await Fleet.create({ edges: 3, settings: { 'max-clients': CLIENTS_MAX, ...new CertificateFiles().flags } });
+  certificate = new CertificateFiles();
+  fleet = await Fleet.create({ edges: 3, settings: { 'max-clients': CLIENTS_MAX, ...certificate.flags } });
   traffic = new Traffic(fleet);
   await fleet.start();
   await traffic.begin(PEOPLE);
@@ -135,10 +149,21 @@ test('Redis dies, and is back empty', { timeout: 150_000 }, (t) =>
       ['redis: Errors, by kind', (series) => series.some(({ labels, value }) => labels.kind === 'unreachable' && value > 0)],
     ],
     isMended: () => fleet.redis.start(),
+    // It was emptied, so the relay looks through all of it.
+    showsThen: ['redis: Sweeps', (series) => series[0].value > 1],
   }));
 
-test('an edge is full, and strangers crowd another', { timeout: 150_000 }, async (t) => {
-  const flood = new Flood(fleet.edges[0], fleet.edges[1]);
+test('a certificate is half replaced', { timeout: 150_000 }, (t) =>
+  play(t, {
+    fires: 'CertificateRefused',
+    pages: [],
+    goesWrong: () => writeFileSync(certificate.key, 'no key'),
+    shows: [['overview: Something refused or frozen', (series) => series.some(({ value }) => value === 1)]],
+    isMended: () => certificate.renew(),
+  }));
+
+test('an edge is full, strangers crowd another and the relay, and somebody does not read', { timeout: 150_000 }, async (t) => {
+  const flood = new Flood(fleet);
   await play(t, {
     fires: 'EdgeFull',
     pages: [],
@@ -146,6 +171,8 @@ test('an edge is full, and strangers crowd another', { timeout: 150_000 }, async
     shows: [
       ['overview: Each edge against its limit', (series) => series.some(({ value }) => value >= 0.9)],
       ['overview: Connections turned away', (series) => series.some(({ labels, value }) => labels.reason === 'full' && value > 0)],
+      ['clients: Slow consumers', (series) => series.some(({ value }) => value > 0)],
+      ['relay: Strangers at the door', (series) => series.some(({ value }) => value > 0)],
       ['clients: Newcomers that had to make room', (series) => series.some(({ labels, value }) => labels.door === 'websocket' && value > 0)],
     ],
     firesBeside: 'NewcomersEnded',
@@ -180,9 +207,9 @@ test('every metric of the dashboards and rules exists, and every metric is docum
 
 /**
  * Something goes wrong, and is mended. `fires` must, and `firesBeside`, and `firesThen` when it is mended; of pages only
- * `pages` may. `shows` are panels with what they have to show.
+ * `pages` may. `shows` are panels with what they have to show, `showsThen` is one that shows it when it is mended.
  */
-async function play(t, { fires, firesBeside, firesThen, pages, goesWrong, shows, isMended }) {
+async function play(t, { fires, firesBeside, firesThen, pages, goesWrong, shows, isMended, showsThen }) {
   await quiet();
   const calm = [now(), 0];
   await pause(CALM);
@@ -202,6 +229,7 @@ async function play(t, { fires, firesBeside, firesThen, pages, goesWrong, shows,
   const mended = now();
   await fleet.settled();
   if (firesThen) t.diagnostic(`${firesThen} fires ${await watch.fires(firesThen, mended)} s after it was mended`);
+  if (showsThen) t.diagnostic(`${showsThen[0]}: after ${await shown(...showsThen, mended)} scrapes`);
   await until(`${fires} to be over`, async () => !names(await prometheus.firing()).includes(fires), ALERT);
   played.push({ name: t.name, calm, storm: [begun, now()] });
   await watch.end();
@@ -312,24 +340,29 @@ async function company(edge) {
   return [reader, writer, { close: () => clearInterval(timer) }];
 }
 
-/** One edge is filled with people and asked for more places; at another, strangers come all the time and say nothing. */
+/**
+ * One edge is filled with people, who talk, and asked for more places; at another, and at the relay, strangers come all the
+ * time and say nothing; and somebody asks for more than he reads.
+ */
 class Flood {
   #clients = [];
   #strangers = [];
   #isOver = false;
+  #packets = dgram.createSocket('udp4');
 
-  constructor(full, crowded) {
-    Object.assign(this, { full, crowded });
+  constructor({ edges: [full, crowded, other], relay }) {
+    Object.assign(this, { full, crowded, other, relay });
   }
 
   begin() {
-    this.running = Promise.all([this.#fill(), this.#crowd()]);
+    this.running = Promise.all([this.#fill(), this.#crowd(), this.#knock(), this.#stall()]);
     this.running.catch(() => {});
   }
 
   async end() {
     this.#isOver = true;
     await this.running;
+    this.#packets.close();
     for (const each of [...this.#clients, ...this.#strangers]) each.close();
   }
 
@@ -338,7 +371,8 @@ class Flood {
     for (let count = 0; !this.#isOver; count += 1) {
       const client = await login(this.full, `crowd-${count}`).catch(() => undefined);
       if (client) this.#clients.push(client);
-      await pause(client ? 5 : 50);
+      for (const each of this.#clients) each.send(each.command({ publish: { channel: 'room', data: 'is it full?' } }));
+      await pause(client ? 20 : 200);
     }
   }
 
@@ -349,6 +383,31 @@ class Flood {
       this.#strangers.push(stranger);
       await Promise.race([stranger.opened.catch(() => {}), stranger.closed]);
       await pause(20);
+    }
+  }
+
+  /** First packets of handshakes at the relay's door, and then nothing. */
+  async #knock() {
+    const { host, port } = hostAndPort(this.relay.settings.listen);
+    while (!this.#isOver) {
+      this.#packets.send(initial(randomBytes(8)), port, host);
+      await pause(50);
+    }
+  }
+
+  /** Somebody is sent more than the kernel and the edge keep for him, and reads none of it, again and again. */
+  async #stall() {
+    const writer = await login(this.other, 'torrent');
+    this.#clients.push(writer);
+    while (!this.#isOver) {
+      const reader = await login(this.other, 'stalled');
+      this.#clients.push(reader);
+      reader.socket.pause();
+      // 60 KB each; 256 KiB wait in the edge, and some MB in the kernel.
+      for (let count = 0; count < 200 && !this.#isOver; count += 1) {
+        await writer.ask({ publish: { channel: '#stalled', data: 'x'.repeat(60_000) } });
+      }
+      await pause(200);
     }
   }
 }
