@@ -316,6 +316,7 @@ describe('a port that is taken', { concurrency: true, timeout: 60_000 }, () => {
     listen: two,
     'line-listen': two,
     'admin-listen': two,
+    'tls-listen': two,
     'relay-listen': '127.0.0.1:0',
     'relay-admin-listen': '127.0.0.1:0',
   };
