@@ -7,7 +7,7 @@
 import assert from 'node:assert/strict';
 import { randomBytes } from 'node:crypto';
 import dgram from 'node:dgram';
-import { readFileSync, writeFileSync } from 'node:fs';
+import { readFileSync, readdirSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { after, before, test } from 'node:test';
 
@@ -47,6 +47,7 @@ const CONSTANT = new Map([
   ['edge: Inputs that wait for the event loop', 'a scrape finds them only where an edge has too much to do'],
   ['edge: Memory', '60 clients take less than an edge has anyhow'],
   ['edge: UDP datagrams dropped', 'the buffers are never full'],
+  ['edge: UDP sockets', 'what the kernel gave at the start'],
   ['redis: Strays', 'mistakes of Redis that do not happen here'],
   ['redis: Memories differ', 'only in the moment of a death, by chance'],
   ['redis: Ghosts', '0 for ever'],
@@ -54,6 +55,7 @@ const CONSTANT = new Map([
   ['relay: Congestion', 'loopback loses none'],
   ['relay: Inputs that wait for the event loop of the relay', 'a scrape finds them only where the relay has too much to do'],
   ['relay: What was lost', 'only in the moment of a death, by chance'],
+  ['relay: The machine', 'what the kernel gave at the start'],
   ['relay: Memory', 'three edges take less than a relay has anyhow'],
   ['relay: UDP datagrams dropped', 'the buffers are never full'],
 ]);
@@ -193,14 +195,17 @@ test('every panel showed something of it', { timeout: 60_000 }, async (t) => {
   assert.deepEqual(same.filter((title) => !CONSTANT.has(title)), []);
 });
 
-test('every metric of the dashboards and rules exists, and every metric is documented', async () => {
+test('every metric of dashboards, rules and runbooks exists, and every metric is documented', { timeout: 60_000 }, async () => {
   const texts = await Promise.all([fleet.relay, fleet.edges[0]].map(async (server) => (await server.metrics()).text));
   const exposed = new Set(texts.flatMap((text) => [...text.matchAll(/^# TYPE (\S+)/gm)].map(([, name]) => name)));
-  const recorded = new Set((await prometheus.rules()).filter(({ type }) => type === 'recording').map(({ name }) => name));
-  const of = (name) => name.replace(/_(bucket|sum|count)$/, '');
-  const known = (name) => ['up', 'ALERTS'].includes(name) || recorded.has(name) || exposed.has(name) || exposed.has(of(name));
-  const queries = [...panels(CLUSTER).flatMap(({ queries }) => queries), ...(await prometheus.rules()).map(({ query }) => query)];
-  assert.deepEqual([...new Set(queries.flatMap(metricNames))].filter((name) => !known(name)), []);
+  const rules = await prometheus.rules();
+  const recorded = new Set(rules.filter(({ type }) => type === 'recording').map(({ name }) => name));
+  const isKnown = (name) => ['up', 'ALERTS'].includes(name) || [name, name.replace(/_(bucket|sum|count)$/, '')].some((one) => recorded.has(one) || exposed.has(one));
+  const advised = runbookQueries();
+  const queries = [...panels(CLUSTER).flatMap((panel) => panel.queries), ...rules.map(({ query }) => query), ...advised];
+  assert.deepEqual([...new Set(queries.flatMap(metricNames))].filter((name) => !isKnown(name)), []);
+  // What a runbook says can be asked; whether it has an answer depends on what goes wrong.
+  await Promise.all(advised.map((query) => prometheus.query(query)));
   const page = readFileSync(path.join(ROOT, 'docs/metrics.md'), 'utf8');
   assert.deepEqual([...exposed].filter((name) => !page.includes(`\`${name}\``)), []);
 });
@@ -231,6 +236,8 @@ async function play(t, { fires, firesBeside, firesThen, pages, goesWrong, shows,
   if (firesThen) t.diagnostic(`${firesThen} fires ${await watch.fires(firesThen, mended)} s after it was mended`);
   if (showsThen) t.diagnostic(`${showsThen[0]}: after ${await shown(...showsThen, mended)} scrapes`);
   await until(`${fires} to be over`, async () => !names(await prometheus.firing()).includes(fires), ALERT);
+  // What was just seen is in the last of the seconds that are looked at.
+  await pause(2000 * SCRAPE);
   played.push({ name: t.name, calm, storm: [begun, now()] });
   await watch.end();
   t.diagnostic(`fired: ${[...watch.seen.keys()].join(', ')}`);
@@ -302,6 +309,13 @@ async function shown(title, isShown, begun) {
   return Math.ceil((now() - begun) / SCRAPE);
 }
 
+/** What runbooks tell to ask, a query a line. */
+function runbookQueries() {
+  const folder = path.join(ROOT, 'dashboards/runbooks');
+  const texts = readdirSync(folder).map((file) => readFileSync(path.join(folder, file), 'utf8'));
+  return texts.flatMap((text) => text.match(/```promql\n([^]*?)\n```/)[1].split('\n'));
+}
+
 /** Queries of panels, and selectors of rules, that give nothing, or nothing that is a number. */
 async function unanswered() {
   const asked = [
@@ -346,7 +360,8 @@ async function company(edge) {
  */
 class Flood {
   #clients = [];
-  #strangers = [];
+  /** Who does not talk. */
+  #others = [];
   #isOver = false;
   #packets = dgram.createSocket('udp4');
 
@@ -363,7 +378,7 @@ class Flood {
     this.#isOver = true;
     await this.running;
     this.#packets.close();
-    for (const each of [...this.#clients, ...this.#strangers]) each.close();
+    for (const each of [...this.#clients, ...this.#others]) each.close();
   }
 
   /** People who log in, and more when there is no place left. */
@@ -380,7 +395,7 @@ class Flood {
   async #crowd() {
     while (!this.#isOver) {
       const stranger = new Raw(this.crowded.url);
-      this.#strangers.push(stranger);
+      this.#others.push(stranger);
       await Promise.race([stranger.opened.catch(() => {}), stranger.closed]);
       await pause(20);
     }
@@ -398,10 +413,10 @@ class Flood {
   /** Somebody is sent more than the kernel and the edge keep for him, and reads none of it, again and again. */
   async #stall() {
     const writer = await login(this.other, 'torrent');
-    this.#clients.push(writer);
+    this.#others.push(writer);
     while (!this.#isOver) {
       const reader = await login(this.other, 'stalled');
-      this.#clients.push(reader);
+      this.#others.push(reader);
       reader.socket.pause();
       // 60 KB each; 256 KiB wait in the edge, and some MB in the kernel.
       for (let count = 0; count < 200 && !this.#isOver; count += 1) {
