@@ -14,7 +14,7 @@ export default page('clients', 'Who comes in by which door, what becomes of thei
   ]],
   ['Who comes?', [
     lines('Connections that come, by door', 'Connections that a door accepted, whatever became of them.', 'cps', [query(rates('door', 'edge_accepts_total', EDGES), '{{door}}')]),
-    lines('Handshakes', 'From the first byte to the upgrade or the session, by door.', 's', [
+    lines('Handshakes', 'From the first packet of a connection until it is let in: TLS or QUIC, and HTTP.', 's', [
       query(quantile(0.5, 'door', 'edge_handshake_seconds', EDGES), 'p50 {{door}}'),
       query(quantile(0.99, 'door', 'edge_handshake_seconds', EDGES), 'p99 {{door}}'),
     ], { isLogarithmic: true }),
@@ -30,7 +30,7 @@ export default page('clients', 'Who comes in by which door, what becomes of thei
     ]),
   ]],
   ['Who goes?', [
-    lines('Clients that end, by code', '3000 went by itself, 3001 shutdown, 3005 token expired, 3008 reads too slowly, 3012 no pong, 35xx broke the protocol, 1002, 1007, 1009 broke WebSocket.', 'cps', [
+    lines('Clients that end, by code', '3000 went by itself, 3001 shutdown, 3005 token expired, 3008 reads too slowly, 3012 no pong, 3013 made room before it had logged in, 35xx broke the protocol, 1002, 1007, 1009 broke WebSocket.', 'cps', [
       query(rates('code', 'edge_disconnects_total', EDGES), '{{code}}'),
     ], { isStacked: true }),
     lines('Slow consumers', 'Clients let go because they did not read 256 KiB, or for 5 s (3008).', 'cps', [

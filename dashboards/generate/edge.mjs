@@ -60,8 +60,8 @@ export default page('edge', 'What each edge carries, how busy it is, where time 
       { leadsTo: 'relay' },
     ),
     lines(
-      'Answers to other edges',
-      'What this edge told the senders of directed messages elsewhere: took, not here, or unknown where its only readers were just let go.',
+      'Answers of other edges',
+      'What became of directed messages of this edge elsewhere: took, not_here (no client there receives it), unknown (it could not be passed on).',
       'cps',
       [query(rates('instance, answer', 'edge_answers_total', EDGES), '{{answer}} {{instance}}')],
     ),
@@ -79,14 +79,14 @@ export default page('edge', 'What each edge carries, how busy it is, where time 
   ['What is slow?', [
     lines(
       'Through the edge, 99th percentile',
-      'in: from the read of a client to the lane. out: from the link to the outbox of the client. Of a sample of messages.',
+      'in: from the read of a client until what it says is queued for the link or for clients here. out: from the read of a lane until it is queued for clients. Of every 64th frame.',
       's',
       [query(quantile(0.99, 'instance, stage', 'edge_stage_seconds', EDGES), '{{stage}} {{instance}}')],
       { isLogarithmic: true },
     ),
     lines(
       'How busy the thread is',
-      'Share of the time in which the thread of this edge was at work, and the part of it spent in the event loop.',
+      'Share of the time in which the thread that moves messages was not waiting, and the part of it spent in the event loop.',
       'percentunit',
       [
         query(rate('edge_runtime_busy_seconds_total', EDGES), 'thread {{instance}}'),
@@ -106,7 +106,7 @@ export default page('edge', 'What each edge carries, how busy it is, where time 
     lines('Inputs a turn', 'How many inputs the event loop takes at once, on average; at most 256.', 'short', [
       query(share(rate('edge_loop_inputs_total', EDGES), rate('edge_loop_turns_total', EDGES)), '{{instance}}'),
     ]),
-    lines('Tasks', 'Tasks of the runtime: about one for each connection, and a few of the edge itself.', 'short', [
+    lines('Tasks', 'Tasks on the thread that moves messages: two or three for each client, and a few of the edge itself.', 'short', [
       query(`edge_runtime_tasks{${EDGES}}`, '{{instance}}'),
     ]),
   ]],

@@ -57,7 +57,7 @@ export default page('overview', 'Is the cluster well, how full is it, what is sl
     states('Nodes that answer', 'Edges and relays whose metrics could be read. A node that is frozen or dead does not answer.', [
       query(`up{${CLUSTER},job=~"causeway-.+"}`, '{{job}} {{instance}}'),
     ]),
-    states('Edges that are ready', 'What /ready says. Not ready: stopping, full, not linked, or its canaries do not return.', [
+    states('Edges that are ready', 'What /ready says. Not ready: stopping, full, or without a link that works while other edges have one.', [
       query(`edge_ready{${CLUSTER}}`, '{{instance}}'),
     ], { leadsTo: 'edge' }),
   ]],

@@ -61,7 +61,7 @@ export default page('relay', 'Who is linked to the relay, how the links do, how 
     lines('Canaries, 99th percentile', 'A publication of the edge to itself, once a second, over a lane and the relay and back.', 's', [
       query(quantile(0.99, 'instance', 'edge_canary_seconds', EDGES), '{{instance}}'),
     ]),
-    lines('Canaries that did not come back', 'In each second one is sent.', 'cps', [
+    lines('Canaries that did not come back', 'One a second is sent. Lost: not back within 5 s, or when the link ended.', 'cps', [
       query(rates('instance', 'edge_canaries_total', `${EDGES},result="lost"`), 'lost {{instance}}'),
       query(rates('', 'relay_canaries_total', RELAYS), 'seen by the relay'),
     ]),
@@ -136,7 +136,7 @@ export default page('relay', 'Who is linked to the relay, how the links do, how 
     ),
   ]],
   ['How busy is the relay?', [
-    lines('Through the relay', 'From the read of a lane to the queues of the holders; of a sample.', 's', [
+    lines('Through the relay', 'From the read of a lane until its frames are queued for the edges that hold their channels; of every 64th batch.', 's', [
       query(quantile(0.5, '', 'relay_stage_seconds', RELAYS), 'p50'),
       query(quantile(0.99, '', 'relay_stage_seconds', RELAYS), 'p99'),
     ], { isLogarithmic: true }),
@@ -149,7 +149,7 @@ export default page('relay', 'Who is linked to the relay, how the links do, how 
     ]),
     lines('Cores', 'Processor time of the process of the relay, all of its threads.', 'percentunit', [query(rate('process_cpu_seconds_total', RELAYS), '{{instance}}')]),
     lines('Memory', 'Resident memory of the process of the relay.', 'bytes', [query(`process_resident_memory_bytes{${RELAYS}}`, '{{instance}}')]),
-    lines('Tasks', 'Tasks of the runtime of the relay: some forty for each link.', 'short', [query(`relay_runtime_tasks{${RELAYS}}`, '{{instance}}')]),
+    lines('Tasks', 'Tasks on the thread that moves messages; they grow with the links.', 'short', [query(`relay_runtime_tasks{${RELAYS}}`, '{{instance}}')]),
     lines('Freezes and restarts', 'Freezes: the process stood still for over 1.5 s. Restarts: its start time changed. In the last hour.', 'short', [
       query(`increase(relay_freezes_total{${RELAYS}}[1h])`, 'freezes {{instance}}'),
       query(`changes(relay_start_time_seconds{${RELAYS}}[1h])`, 'restarts {{instance}}'),

@@ -342,7 +342,12 @@ impl EventLoop {
                 Standing::LikeAll(what) => missing.push(what.into()),
             }
         }
-        self.readiness.set(State { reasons, missing });
+        let state = State { reasons, missing };
+        let [said, not_here] = [&state.reasons, &state.missing].map(|list| list.join("; "));
+        let is_ready = state.reasons.is_empty();
+        if self.readiness.set(state) {
+            tracing::info!(edge = %self.name, is_ready, reasons = said, missing = not_here, "readiness changed");
+        }
     }
 
     /// Whether all clients are gone and the relay has heard the goodbye.

@@ -15,7 +15,7 @@ use node::freeze::{TICK, frozen_for};
 use node::link::{Queued, Seen, close};
 use node::metrics::LoopMetrics;
 
-use crate::core::{Action, Event, LinkKey, LinkOutboxes, Router};
+use crate::core::{Action, Event, LinkKey, LinkOutboxes, Router, Tally};
 use crate::heartbeat::Heartbeat;
 use crate::metrics::Metrics;
 
@@ -59,6 +59,7 @@ pub(crate) struct EventLoop {
     pub(crate) readiness: Readiness,
     pub(crate) stop: watch::Receiver<bool>,
     pub(crate) links: HashMap<LinkKey, Linked>,
+    pub(crate) was_complete: bool,
 }
 
 /// What the shell needs of a link.
@@ -102,7 +103,13 @@ impl EventLoop {
                 self.router.handle_timeout(now);
             }
             self.act();
-            self.metrics.record(self.router.tally(now));
+            let tally = self.router.tally(now);
+            if tally.is_complete != self.was_complete {
+                self.was_complete = tally.is_complete;
+                let Tally { is_complete, edges, leases, lost, .. } = *tally;
+                tracing::info!(is_complete, edges, leases, lost, "completeness changed");
+            }
+            self.metrics.record(tally);
             self.pulse.beat_at(now);
             self.loop_metrics.turned(now, inputs);
         }

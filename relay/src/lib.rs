@@ -133,6 +133,7 @@ impl Relay {
             readiness,
             stop,
             links: HashMap::new(),
+            was_complete: false,
         };
         let mut tasks = JoinSet::new();
         let certificate = CertificateMetrics::new(&registry, Use::Link, &identity);
