@@ -16,13 +16,22 @@ const PAGE = path.join(ROOT, 'docs/metrics.md');
 const GROUPS = [
   ['The process', /^process_/],
   ['The node', /_(ready|build_info|start_time_seconds|freezes_total)$/],
-  ['Links', /_link_|_links_|_canar|_(heartbeats|handshakes_failed|retries)_total$|^relay_(edges|edges_lost|complete|newcomers_ended_total)$/],
+  [
+    'Links',
+    /_link_|_links_|_canar|_(heartbeats|handshakes_failed|retries)_total$|^relay_(edges|edges_lost|complete|newcomers_ended_total)$/,
+  ],
   ['Event loop and stages', /_(loop|runtime|stage)_/],
-  ['Routes, leases and memories', /_(leased|leases|routes|routes_pending|channels|route_writes_total|epochs_total|epochs_renewed_total|index_strays_total|lookups_total|memories_differ_total|joins_total|leaves_total|edges_reaped_total|routes_removed_total|sweeps_total|ghost_routes_total)$/],
+  [
+    'Routes, leases and memories',
+    /_(leased|leases|routes|routes_pending|channels|route_writes_total|epochs_total|epochs_renewed_total|index_strays_total|lookups_total|memories_differ_total|joins_total|leaves_total|edges_reaped_total|routes_removed_total|sweeps_total|ghost_routes_total)$/,
+  ],
   ['The store', /_store_/],
   ['Certificates', /_certificate_/],
   ['UDP sockets', /_udp_/],
-  ['Clients and doors', /_(clients|clients_max|connections|accepts_total|refusals_total|newcomers_ended_total|disconnects_total|handshake_seconds|bytes_received_total|bytes_sent_total|frames_received_total|frames_sent_total|error_replies_total)$/],
+  [
+    'Clients and doors',
+    /_(clients|clients_max|connections|accepts_total|refusals_total|newcomers_ended_total|disconnects_total|handshake_seconds|bytes_received_total|bytes_sent_total|frames_received_total|frames_sent_total|error_replies_total)$/,
+  ],
   ['Messages', /_(messages|receipt|receipts|pushes|parked|answers|publications|copies)_|_receipts_pending$/],
 ];
 
@@ -60,8 +69,14 @@ function page(edge, relay) {
     'with 0 (those of a certificate, where there is that certificate); labels have the values named here and no others. Counters',
     'only grow, and begin anew with a restart. A histogram has `_bucket` with `le`, `_sum` and `_count`.',
     '',
-    ...section('Edge', edge.filter((metric) => !isShared(metric))),
-    ...section('Relay', relay.filter((metric) => !isShared(metric))),
+    ...section(
+      'Edge',
+      edge.filter((metric) => !isShared(metric)),
+    ),
+    ...section(
+      'Relay',
+      relay.filter((metric) => !isShared(metric)),
+    ),
     ...section('Both', edge.filter(isShared)),
   ].join('\n');
 }
@@ -72,8 +87,21 @@ function section(title, metrics) {
     if (!group) throw new Error(`${name} fits into no group of tests/metrics.mjs`);
     return group[0];
   };
-  const groups = GROUPS.map(([group]) => [group, metrics.filter((metric) => groupOf(metric) === group)]).filter(([, some]) => some.length > 0);
-  return [`## ${title}`, '', ...groups.flatMap(([group, some]) => [`### ${group}`, '', '| name | type | unit | labels | what |', '|---|---|---|---|---|', ...some.map(row), ''])];
+  const groups = GROUPS.map(([group]) => [group, metrics.filter((metric) => groupOf(metric) === group)]).filter(
+    ([, some]) => some.length > 0,
+  );
+  return [
+    `## ${title}`,
+    '',
+    ...groups.flatMap(([group, some]) => [
+      `### ${group}`,
+      '',
+      '| name | type | unit | labels | what |',
+      '|---|---|---|---|---|',
+      ...some.map(row),
+      '',
+    ]),
+  ];
 }
 
 function row({ name, type, help, labels }) {

@@ -66,15 +66,29 @@ const uid = (page) => `causeway-${page}`;
  */
 export function lines(title, description, unit, queries, options = {}) {
   const panel = new timeseries.PanelBuilder()
-    .legend(new common.VizLegendOptionsBuilder().displayMode(common.LegendDisplayMode.List).placement(common.LegendPlacement.Bottom).showLegend(true))
+    .legend(
+      new common.VizLegendOptionsBuilder()
+        .displayMode(common.LegendDisplayMode.List)
+        .placement(common.LegendPlacement.Bottom)
+        .showLegend(true),
+    )
     .tooltip(new common.VizTooltipOptionsBuilder().mode(common.TooltipDisplayMode.Multi).sort(common.SortOrder.Descending))
     .fillOpacity(options.isStacked ? 30 : 8)
     .lineWidth(1)
     .showPoints(common.VisibilityMode.Never);
   if (options.isStacked) panel.stacking(new common.StackingConfigBuilder().mode(common.StackingMode.Normal));
-  if (options.isLogarithmic) panel.scaleDistribution(new common.ScaleDistributionConfigBuilder().type(common.ScaleDistribution.Log).log(10));
-  if (options.steps) panel.thresholdsStyle(new common.GraphThresholdsStyleConfigBuilder().mode(common.GraphThresholdsStyleMode.Dashed));
-  return dressed(panel, { width: 8, height: 8, min: options.isLogarithmic ? undefined : 0, ...options }, title, description, unit, queries);
+  if (options.isLogarithmic)
+    panel.scaleDistribution(new common.ScaleDistributionConfigBuilder().type(common.ScaleDistribution.Log).log(10));
+  if (options.steps)
+    panel.thresholdsStyle(new common.GraphThresholdsStyleConfigBuilder().mode(common.GraphThresholdsStyleMode.Dashed));
+  return dressed(
+    panel,
+    { width: 8, height: 8, min: options.isLogarithmic ? undefined : 0, ...options },
+    title,
+    description,
+    unit,
+    queries,
+  );
 }
 
 /**
@@ -120,7 +134,11 @@ export function bars(title, description, unit, queries, options = {}) {
  * @param {Options} [options]
  */
 export function states(title, description, queries, options = {}) {
-  const panel = new statetimeline.PanelBuilder().showValue(common.VisibilityMode.Never).rowHeight(0.8).lineWidth(0).fillOpacity(80);
+  const panel = new statetimeline.PanelBuilder()
+    .showValue(common.VisibilityMode.Never)
+    .rowHeight(0.8)
+    .lineWidth(0)
+    .fillOpacity(80);
   return dressed(panel, { width: 12, height: 6, states: GOOD, ...options }, title, description, 'short', queries);
 }
 
@@ -137,11 +155,26 @@ export function sheet(title, description, by, columns, options = {}) {
   const panel = new table.PanelBuilder().showHeader(true).transformations([
     { id: 'joinByField', options: { byField: by, mode: 'outer' } },
     { id: 'filterFieldsByName', options: { include: { pattern: `^(${by}|Value.*)$` } } },
-    { id: 'organize', options: { renameByName: Object.fromEntries(columns.map(({ query: { legend } }, at) => [`Value #${letter(at)}`, legend])) } },
+    {
+      id: 'organize',
+      options: { renameByName: Object.fromEntries(columns.map(({ query: { legend } }, at) => [`Value #${letter(at)}`, legend])) },
+    },
   ]);
-  for (const { query: { legend }, unit } of columns) panel.overrideByName(legend, [{ id: 'unit', value: unit }]);
+  for (const {
+    query: { legend },
+    unit,
+  } of columns)
+    panel.overrideByName(legend, [{ id: 'unit', value: unit }]);
   const queries = columns.map(({ query }) => query);
-  return dressed(panel, { width: 24, height: 8, isInstant: true, ...options }, title, description, 'short', queries, prometheus.PromQueryFormat.Table);
+  return dressed(
+    panel,
+    { width: 24, height: 8, isInstant: true, ...options },
+    title,
+    description,
+    'short',
+    queries,
+    prometheus.PromQueryFormat.Table,
+  );
 }
 
 /** @param {number} at */
@@ -165,7 +198,10 @@ function dressed(panel, options, title, description, unit, queries, format = pro
   if (options.min !== undefined) panel.min(options.min);
   if (options.max !== undefined) panel.max(options.max);
   if (options.decimals !== undefined) panel.decimals(options.decimals);
-  const steps = [{ value: null, color: options.below ?? 'green' }, ...(options.steps ?? []).map(([value, color]) => ({ value, color }))];
+  const steps = [
+    { value: null, color: options.below ?? 'green' },
+    ...(options.steps ?? []).map(([value, color]) => ({ value, color })),
+  ];
   panel.thresholds(new dashboard.ThresholdsConfigBuilder().mode(dashboard.ThresholdsMode.Absolute).steps(steps));
   if (options.states) panel.mappings([mapping(options.states)]);
   if (options.leadsTo) panel.links([link(`${PAGES[options.leadsTo]} (more of this)`, `/d/${uid(options.leadsTo)}?${ALONG}`)]);
@@ -174,7 +210,12 @@ function dressed(panel, options, title, description, unit, queries, format = pro
     panel.dataLinks([link('This edge by itself', `/d/${uid('edge')}?${ALONG}&var-instance=\${__field.labels.instance}`)]);
   }
   for (const [at, { expression, legend }] of queries.entries()) {
-    const target = new prometheus.DataqueryBuilder().datasource(SOURCE).expr(expression).legendFormat(legend).refId(letter(at)).format(format);
+    const target = new prometheus.DataqueryBuilder()
+      .datasource(SOURCE)
+      .expr(expression)
+      .legendFormat(legend)
+      .refId(letter(at))
+      .format(format);
     panel.withTarget(options.isInstant ? target.instant() : target.range());
   }
   return panel;
@@ -211,15 +252,14 @@ export function page(page, description, rows) {
     .readonly()
     .variables(variables())
     .annotations([
-      new dashboard.AnnotationQueryBuilder()
-        .name('Alerts')
-        .datasource(SOURCE)
-        .enable(true)
-        .iconColor('red')
-        .expr(ALERTS),
+      new dashboard.AnnotationQueryBuilder().name('Alerts').datasource(SOURCE).enable(true).iconColor('red').expr(ALERTS),
     ])
     .link(
-      new dashboard.DashboardLinkBuilder('Causeway').type(dashboard.DashboardLinkType.Dashboards).tags(['causeway']).includeVars(true).keepTime(true),
+      new dashboard.DashboardLinkBuilder('Causeway')
+        .type(dashboard.DashboardLinkType.Dashboards)
+        .tags(['causeway'])
+        .includeVars(true)
+        .keepTime(true),
     );
   let id = 0;
   for (const [question, panels] of rows) {

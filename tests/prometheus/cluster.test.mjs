@@ -39,7 +39,16 @@ const CALM = 8000;
 const CHANGE = 0.2;
 
 /** Two on each edge, and somebody in several places. */
-const PEOPLE = [['ada', 0], ['ann', 0], ['bob', 1], ['ben', 1], ['cam', 2], ['cat', 2], ['eve', 0], ['eve', 1]];
+const PEOPLE = [
+  ['ada', 0],
+  ['ann', 0],
+  ['bob', 1],
+  ['ben', 1],
+  ['cam', 2],
+  ['cat', 2],
+  ['eve', 0],
+  ['eve', 1],
+];
 
 /** Panels that none of the scenarios changes, and why. */
 const CONSTANT = new Map([
@@ -70,18 +79,24 @@ let everyone = [];
 /** `{ name, calm: [from, to], storm: [from, to] }` of each scenario. */
 const played = [];
 
-before(async () => {
-  certificate = new CertificateFiles();
-  fleet = await Fleet.create({ edges: 3, settings: { 'max-clients': CLIENTS_MAX, ...certificate.flags } });
-  traffic = new Traffic(fleet);
-  await fleet.start();
-  await traffic.begin(PEOPLE);
-  traffic.hop('hopper', 1000);
-  traffic.hop('runner', 500);
-  const address = ({ admin }) => new URL(admin).host;
-  prometheus = await Prometheus.start(CLUSTER, { 'causeway-relay': [address(fleet.relay)], 'causeway-edge': fleet.edges.map(address) });
-  everyone = await company(fleet.edges[0]);
-}, { timeout: 60_000 });
+before(
+  async () => {
+    certificate = new CertificateFiles();
+    fleet = await Fleet.create({ edges: 3, settings: { 'max-clients': CLIENTS_MAX, ...certificate.flags } });
+    traffic = new Traffic(fleet);
+    await fleet.start();
+    await traffic.begin(PEOPLE);
+    traffic.hop('hopper', 1000);
+    traffic.hop('runner', 500);
+    const address = ({ admin }) => new URL(admin).host;
+    prometheus = await Prometheus.start(CLUSTER, {
+      'causeway-relay': [address(fleet.relay)],
+      'causeway-edge': fleet.edges.map(address),
+    });
+    everyone = await company(fleet.edges[0]);
+  },
+  { timeout: 60_000 },
+);
 
 after(async () => {
   everyone.forEach((each) => each.close());
@@ -92,15 +107,23 @@ after(async () => {
 
 test('under load, no page fires, and every query of every panel and rule has an answer', { timeout: 90_000 }, async (t) => {
   await pause(CALM);
-  const empty = await until('an answer to each query', async () => {
-    const left = await unanswered();
-    return left.length === 0 ? 'none' : undefined;
-  }, 30_000).catch(async () => unanswered());
+  const empty = await until(
+    'an answer to each query',
+    async () => {
+      const left = await unanswered();
+      return left.length === 0 ? 'none' : undefined;
+    },
+    30_000,
+  ).catch(async () => unanswered());
   assert.deepEqual(empty === 'none' ? [] : empty, []);
-  for (const { name, query, health, lastError } of await prometheus.rules()) assert.equal(health, 'ok', `${name}: ${query}: ${lastError}`);
+  for (const { name, query, health, lastError } of await prometheus.rules())
+    assert.equal(health, 'ok', `${name}: ${query}: ${lastError}`);
   const firing = await prometheus.firing();
   t.diagnostic(`fires: ${names(firing)}`);
-  assert.deepEqual(firing.filter(({ severity }) => severity === 'page'), []);
+  assert.deepEqual(
+    firing.filter(({ severity }) => severity === 'page'),
+    [],
+  );
 });
 
 test('an edge is killed', { timeout: 150_000 }, (t) =>
@@ -109,12 +132,16 @@ test('an edge is killed', { timeout: 150_000 }, (t) =>
     pages: ['EdgeDown'],
     goesWrong: () => fleet.edges[2].kill(),
     shows: [
-      ['overview: Nodes that answer', (series) => series.some(({ labels, value }) => labels.job === 'causeway-edge' && value === 0)],
+      [
+        'overview: Nodes that answer',
+        (series) => series.some(({ labels, value }) => labels.job === 'causeway-edge' && value === 0),
+      ],
       ['overview: Edges that take clients', (series) => series.length === 1 && series[0].value < 0.7],
       ['overview: Places left if this edge dies', (series) => series.length === 2],
     ],
     isMended: () => fleet.edges[2].start(),
-  }));
+  }),
+);
 
 test('the relay stands still, and goes on', { timeout: 150_000 }, (t) =>
   play(t, {
@@ -122,13 +149,17 @@ test('the relay stands still, and goes on', { timeout: 150_000 }, (t) =>
     pages: ['RelayDown'],
     goesWrong: () => fleet.relay.freeze(),
     shows: [
-      ['overview: Nodes that answer', (series) => series.some(({ labels, value }) => labels.job === 'causeway-relay' && value === 0)],
+      [
+        'overview: Nodes that answer',
+        (series) => series.some(({ labels, value }) => labels.job === 'causeway-relay' && value === 0),
+      ],
       ['overview: Messages with a known end', (series) => series.length === 1 && series[0].value < 0.95],
       ['edge: Linked', (series) => series.length === 3 && series.every(({ value }) => value === 0)],
     ],
     isMended: () => fleet.relay.thaw(),
     firesThen: 'RelayFroze',
-  }));
+  }),
+);
 
 test('Redis stands still, and goes on', { timeout: 150_000 }, (t) =>
   play(t, {
@@ -140,7 +171,8 @@ test('Redis stands still, and goes on', { timeout: 150_000 }, (t) =>
       ['redis: Errors, by kind', (series) => series.some(({ labels, value }) => labels.kind === 'timeout' && value > 0)],
     ],
     isMended: () => fleet.redis.goOn(),
-  }));
+  }),
+);
 
 test('Redis dies, and is back empty', { timeout: 150_000 }, (t) =>
   play(t, {
@@ -154,7 +186,8 @@ test('Redis dies, and is back empty', { timeout: 150_000 }, (t) =>
     isMended: () => fleet.redis.start(),
     // It was emptied, so the relay looks through all of it.
     showsThen: ['redis: Sweeps', (series) => series[0].value > 1],
-  }));
+  }),
+);
 
 test('a certificate is half replaced', { timeout: 150_000 }, (t) =>
   play(t, {
@@ -163,7 +196,8 @@ test('a certificate is half replaced', { timeout: 150_000 }, (t) =>
     goesWrong: () => writeFileSync(certificate.key, 'no key'),
     shows: [['overview: Something refused or frozen', (series) => series.some(({ value }) => value === 1)]],
     isMended: () => certificate.renew(),
-  }));
+  }),
+);
 
 test('an edge is full, strangers crowd another and the relay, and somebody does not read', { timeout: 150_000 }, async (t) => {
   const flood = new Flood(fleet);
@@ -173,10 +207,16 @@ test('an edge is full, strangers crowd another and the relay, and somebody does 
     goesWrong: () => flood.begin(),
     shows: [
       ['overview: Each edge against its limit', (series) => series.some(({ value }) => value >= 0.9)],
-      ['overview: Connections turned away', (series) => series.some(({ labels, value }) => labels.reason === 'full' && value > 0)],
+      [
+        'overview: Connections turned away',
+        (series) => series.some(({ labels, value }) => labels.reason === 'full' && value > 0),
+      ],
       ['clients: Slow consumers', (series) => series.some(({ value }) => value > 0)],
       ['relay: Strangers at the door', (series) => series.some(({ value }) => value > 0)],
-      ['clients: Newcomers that had to make room', (series) => series.some(({ labels, value }) => labels.door === 'websocket' && value > 0)],
+      [
+        'clients: Newcomers that had to make room',
+        (series) => series.some(({ labels, value }) => labels.door === 'websocket' && value > 0),
+      ],
     ],
     firesBeside: 'NewcomersEnded',
     isMended: () => flood.end(),
@@ -193,24 +233,50 @@ test('every panel showed something of it', { timeout: 60_000 }, async (t) => {
   }
   const least = changes.filter(({ title }) => !CONSTANT.has(title)).toSorted((a, b) => a.change - b.change);
   for (const { title, change } of least.slice(0, 12)) t.diagnostic(`${title} changed by ${Math.round(100 * change)} %`);
-  assert.deepEqual([...CONSTANT.keys()].filter((title) => !changes.some((one) => one.title === title)), [], 'nobody has these panels');
-  assert.deepEqual(least.filter(({ change }) => change < CHANGE), []);
+  assert.deepEqual(
+    [...CONSTANT.keys()].filter((title) => !changes.some((one) => one.title === title)),
+    [],
+    'nobody has these panels',
+  );
+  assert.deepEqual(
+    least.filter(({ change }) => change < CHANGE),
+    [],
+  );
 });
 
-test('every metric of dashboards, rules and runbooks exists, and every metric is documented', { timeout: 60_000 }, async () => {
-  const texts = await Promise.all([fleet.relay, fleet.edges[0]].map(async (server) => (await server.metrics()).text));
-  const exposed = new Set(texts.flatMap((text) => [...text.matchAll(/^# TYPE (\S+)/gm)].map(([, name]) => name)));
-  const rules = await prometheus.rules();
-  const recorded = new Set(rules.filter(({ type }) => type === 'recording').map(({ name }) => name));
-  const isKnown = (name) => ['up', 'ALERTS'].includes(name) || [name, name.replace(/_(bucket|sum|count)$/, '')].some((one) => recorded.has(one) || exposed.has(one));
-  const advised = runbookQueries();
-  const queries = [...panels(CLUSTER).flatMap((panel) => panel.queries), ...rules.map(({ query }) => query), ...advised];
-  assert.deepEqual([...new Set(queries.flatMap(metricNames))].filter((name) => !isKnown(name)), []);
-  // What a runbook says can be asked; whether it has an answer depends on what goes wrong.
-  await Promise.all(advised.map((query) => prometheus.query(query)));
-  const page = readFileSync(path.join(ROOT, 'docs/metrics.md'), 'utf8');
-  assert.deepEqual([...exposed].filter((name) => !page.includes(`\`${name}\``)), []);
-});
+test(
+  'every metric of dashboards, rules and runbooks exists, and every metric is shown and documented',
+  { timeout: 60_000 },
+  async () => {
+    const texts = await Promise.all([fleet.relay, fleet.edges[0]].map(async (server) => (await server.metrics()).text));
+    const exposed = new Set(texts.flatMap((text) => [...text.matchAll(/^# TYPE (\S+)/gm)].map(([, name]) => name)));
+    const rules = await prometheus.rules();
+    const recorded = new Set(rules.filter(({ type }) => type === 'recording').map(({ name }) => name));
+    const isKnown = (name) =>
+      ['up', 'ALERTS'].includes(name) ||
+      [name, name.replace(/_(bucket|sum|count)$/, '')].some((one) => recorded.has(one) || exposed.has(one));
+    const advised = runbookQueries();
+    const shown = panels(CLUSTER).flatMap((panel) => panel.queries);
+    const queries = [...shown, ...rules.map(({ query }) => query), ...advised];
+    assert.deepEqual(
+      [...new Set(queries.flatMap(metricNames))].filter((name) => !isKnown(name)),
+      [],
+    );
+    const onPanels = new Set(shown.flatMap(metricNames).map((name) => name.replace(/_(bucket|sum|count)$/, '')));
+    assert.deepEqual(
+      [...exposed].filter((name) => !onPanels.has(name)),
+      [],
+      'no panel shows these',
+    );
+    // What a runbook says can be asked; whether it has an answer depends on what goes wrong.
+    await Promise.all(advised.map((query) => prometheus.query(query)));
+    const page = readFileSync(path.join(ROOT, 'docs/metrics.md'), 'utf8');
+    assert.deepEqual(
+      [...exposed].filter((name) => !page.includes(`\`${name}\``)),
+      [],
+    );
+  },
+);
 
 /**
  * Something goes wrong, and is mended. `fires` must, and `firesBeside`, and `firesThen` when it is mended; of pages only
@@ -225,7 +291,9 @@ async function play(t, { fires, firesBeside, firesThen, pages, goesWrong, shows,
   const begun = now();
   await goesWrong();
   await Promise.all([
-    ...[fires, firesBeside].filter(Boolean).map(async (name) => t.diagnostic(`${name} fires after ${await watch.fires(name, begun)} s`)),
+    ...[fires, firesBeside]
+      .filter(Boolean)
+      .map(async (name) => t.diagnostic(`${name} fires after ${await watch.fires(name, begun)} s`)),
     ...shows.map(async ([title, isShown]) => {
       const scrapes = await shown(title, isShown, begun);
       t.diagnostic(`${title}: after ${scrapes} scrapes`);
@@ -325,7 +393,9 @@ async function unanswered() {
     ...(await prometheus.rules()).flatMap(({ name, type, query }) => {
       if (type === 'recording') return [{ query, where: name }];
       // An alert is empty while all is well: what it compares must not be.
-      return selectors(query).filter((one) => !one.includes('cluster="dev"')).map((one) => ({ query: one, where: name }));
+      return selectors(query)
+        .filter((one) => !one.includes('cluster="dev"'))
+        .map((one) => ({ query: one, where: name }));
     }),
   ];
   const left = [];
@@ -338,7 +408,8 @@ async function unanswered() {
 
 /** How far some series left, in the storm, what it was in the calm, as a share of that; all of it where it came or went. */
 function changeOf(series, [calmFrom, calmTo], [from, to]) {
-  const within = (points, least, most) => points.filter(([at, value]) => least <= at && at <= most && !Number.isNaN(value)).map(([, value]) => value);
+  const within = (points, least, most) =>
+    points.filter(([at, value]) => least <= at && at <= most && !Number.isNaN(value)).map(([, value]) => value);
   const changes = series.map(({ points }) => {
     const [calm, storm] = [within(points, calmFrom, calmTo), within(points, from, to)];
     if (calm.length === 0 || storm.length === 0) return calm.length === storm.length ? 0 : Infinity;

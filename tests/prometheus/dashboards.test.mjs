@@ -16,11 +16,23 @@ test('the dashboards are what the generator writes, and its types are right', ()
 });
 
 test('each dashboard has its variables, a way to the others, and questions as its rows', () => {
-  assert.deepEqual(dashboards().map(({ name }) => name).toSorted(), ['clients', 'edge', 'overview', 'redis', 'relay']);
+  assert.deepEqual(
+    dashboards()
+      .map(({ name }) => name)
+      .toSorted(),
+    ['clients', 'edge', 'overview', 'redis', 'relay'],
+  );
   for (const { name, uid, links, templating, panels } of dashboards()) {
     assert.equal(uid, `causeway-${name}`);
-    assert.deepEqual(templating.list.map((variable) => variable.name), ['datasource', 'cluster', 'instance'], name);
-    assert.ok(links.some(({ includeVars, keepTime }) => includeVars && keepTime), `${name} takes its variables along`);
+    assert.deepEqual(
+      templating.list.map((variable) => variable.name),
+      ['datasource', 'cluster', 'instance'],
+      name,
+    );
+    assert.ok(
+      links.some(({ includeVars, keepTime }) => includeVars && keepTime),
+      `${name} takes its variables along`,
+    );
     const ids = panels.map(({ id }) => id);
     assert.equal(new Set(ids).size, ids.length, `${name}: a panel's id is its own`);
   }

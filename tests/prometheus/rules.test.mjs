@@ -38,7 +38,11 @@ test('each alert has a runbook, which says what it means, how to confirm it, and
   for (const file of runbooks) {
     const text = readFileSync(path.join(DASHBOARDS, 'runbooks', file), 'utf8');
     assert.ok(text.startsWith(`# ${path.parse(file).name}\n`), `${file} has its name`);
-    assert.deepEqual([...text.matchAll(/^## (.*)$/gm)].map(([, heading]) => heading), ['What it means', 'How to confirm', 'What to do'], file);
+    assert.deepEqual(
+      [...text.matchAll(/^## (.*)$/gm)].map(([, heading]) => heading),
+      ['What it means', 'How to confirm', 'What to do'],
+      file,
+    );
     for (const [, link] of text.matchAll(/\]\((\w+\.md)\)/g)) assert.ok(runbooks.includes(link), `${file} leads to ${link}`);
   }
 });
@@ -54,7 +58,10 @@ test('each alert fires when it must, after its true time, and not when it must n
   const file = path.join(temporary(), 'cases.yml');
   const played = cases.flatMap((one) => [firing(one), ...(one.quiet ?? []).map((quiet) => silent(one, quiet))]);
   // JSON is YAML.
-  writeFileSync(file, JSON.stringify({ rule_files: rules, evaluation_interval: `${EVALUATION}s`, group_eval_order: groupNames(), tests: played }));
+  writeFileSync(
+    file,
+    JSON.stringify({ rule_files: rules, evaluation_interval: `${EVALUATION}s`, group_eval_order: groupNames(), tests: played }),
+  );
   promtool('test', 'rules', file);
 });
 
@@ -69,7 +76,10 @@ function firing({ alert, what = 'it fires', begins, series, also = [], ...one })
     name,
     interval: '5s',
     input_series: inputs(series),
-    promql_expr_test: [{ ...early, eval_time: `${at - EVALUATION}s` }, { ...then, eval_time: `${at}s` }],
+    promql_expr_test: [
+      { ...early, eval_time: `${at - EVALUATION}s` },
+      { ...then, eval_time: `${at}s` },
+    ],
   };
 }
 
@@ -77,7 +87,12 @@ function firing({ alert, what = 'it fires', begins, series, also = [], ...one })
 function silent({ alert }, { what, series, until }) {
   const name = `not ${alert}: ${what}`;
   const expr = `count by (alertname) (count_over_time(ALERTS{alertstate="firing"}[1d])) # ${name}`;
-  return { name, interval: '5s', input_series: inputs(series), promql_expr_test: [{ expr, eval_time: `${until}s`, exp_samples: [] }] };
+  return {
+    name,
+    interval: '5s',
+    input_series: inputs(series),
+    promql_expr_test: [{ expr, eval_time: `${until}s`, exp_samples: [] }],
+  };
 }
 
 const inputs = (series) => series.map(([name, values]) => ({ series: name, values: `${values}` }));

@@ -27,15 +27,22 @@ export function panels(cluster) {
 }
 
 function filledIn(expression, cluster) {
-  const filled = expression.replaceAll('$__rate_interval', RATE_INTERVAL).replaceAll('$cluster', cluster).replaceAll('$instance', '.+');
+  const filled = expression
+    .replaceAll('$__rate_interval', RATE_INTERVAL)
+    .replaceAll('$cluster', cluster)
+    .replaceAll('$instance', '.+');
   if (filled.includes('$')) throw new Error(`a variable that nobody fills in: ${filled}`);
   return filled;
 }
 
 /** The names of metrics and recorded rules in an expression. */
 export function metricNames(expression) {
-  const bare = expression.replaceAll(/"[^"]*"/g, '""').replaceAll(/\b(?:by|on|without|ignoring|group_left|group_right) *\([^)]*\)/g, '');
-  const names = bare.replaceAll(/\{[^}]*\}/g, '').match(/\b(?:[a-z_]+:[a-z0-9_:]+|(?:edge|relay|process)_[a-z0-9_]+|up|ALERTS)\b/g);
+  const bare = expression
+    .replaceAll(/"[^"]*"/g, '""')
+    .replaceAll(/\b(?:by|on|without|ignoring|group_left|group_right) *\([^)]*\)/g, '');
+  const names = bare
+    .replaceAll(/\{[^}]*\}/g, '')
+    .match(/\b(?:[a-z_]+:[a-z0-9_:]+|(?:edge|relay|process)_[a-z0-9_]+|up|ALERTS)\b/g);
   return [...new Set(names)];
 }
 

@@ -22,18 +22,27 @@ export class Prometheus {
   static async start(cluster, targets) {
     const directory = temporary();
     mkdirSync(path.join(directory, 'rules'));
-    for (const file of RULES) writeFileSync(path.join(directory, 'rules', file), shortened(readFileSync(path.join(DASHBOARDS, 'rules', file), 'utf8')));
+    for (const file of RULES)
+      writeFileSync(path.join(directory, 'rules', file), shortened(readFileSync(path.join(DASHBOARDS, 'rules', file), 'utf8')));
     // JSON is YAML.
     const configuration = {
       global: { scrape_interval: `${SCRAPE}s`, scrape_timeout: `${SCRAPE}s`, evaluation_interval: `${SCRAPE}s` },
       rule_files: RULES.map((file) => `rules/${file}`),
-      scrape_configs: Object.entries(targets).map(([job_name, addresses]) => ({ job_name, static_configs: [{ targets: addresses, labels: { cluster } }] })),
+      scrape_configs: Object.entries(targets).map(([job_name, addresses]) => ({
+        job_name,
+        static_configs: [{ targets: addresses, labels: { cluster } }],
+      })),
     };
     const file = path.join(directory, 'prometheus.yml');
     writeFileSync(file, JSON.stringify(configuration));
     promtool('check', 'config', file);
     const [port] = await freePorts(1);
-    const flags = [`--config.file=${file}`, `--storage.tsdb.path=${directory}/data`, `--web.listen-address=127.0.0.1:${port}`, '--log.level=warn'];
+    const flags = [
+      `--config.file=${file}`,
+      `--storage.tsdb.path=${directory}/data`,
+      `--web.listen-address=127.0.0.1:${port}`,
+      '--log.level=warn',
+    ];
     const prometheus = new Prometheus(`http://127.0.0.1:${port}`, new Child('prometheus', flags));
     try {
       await until('Prometheus to be ready', () => prometheus.#isReady(), START);
