@@ -152,19 +152,14 @@ export function states(title, description, queries, options = {}) {
  * @param {Options} [options]
  */
 export function sheet(title, description, by, columns, options = {}) {
+  // Grafana leaves the letter out where there is but one query.
+  const names = columns.map(({ query: { legend } }, at) => [columns.length > 1 ? `Value #${letter(at)}` : 'Value', legend]);
   const panel = new table.PanelBuilder().showHeader(true).transformations([
     { id: 'joinByField', options: { byField: by, mode: 'outer' } },
     { id: 'filterFieldsByName', options: { include: { pattern: `^(${by}|Value.*)$` } } },
-    {
-      id: 'organize',
-      options: { renameByName: Object.fromEntries(columns.map(({ query: { legend } }, at) => [`Value #${letter(at)}`, legend])) },
-    },
+    { id: 'organize', options: { renameByName: Object.fromEntries(names) } },
   ]);
-  for (const {
-    query: { legend },
-    unit,
-  } of columns)
-    panel.overrideByName(legend, [{ id: 'unit', value: unit }]);
+  for (const { query: { legend }, unit } of columns) panel.overrideByName(legend, [{ id: 'unit', value: unit }]);
   const queries = columns.map(({ query }) => query);
   return dressed(
     panel,
@@ -205,8 +200,9 @@ function dressed(panel, options, title, description, unit, queries, format = pro
   panel.thresholds(new dashboard.ThresholdsConfigBuilder().mode(dashboard.ThresholdsMode.Absolute).steps(steps));
   if (options.states) panel.mappings([mapping(options.states)]);
   if (options.leadsTo) panel.links([link(`${PAGES[options.leadsTo]} (more of this)`, `/d/${uid(options.leadsTo)}?${ALONG}`)]);
-  if (queries.some(({ legend }) => legend.includes('{{instance}}'))) {
-    // Whoever clicks on a node's line comes to that node.
+  const ofNodes = queries.filter(({ legend }) => legend.includes('{{instance}}'));
+  if (ofNodes.length > 0 && ofNodes.every(({ expression }) => !/relay|job=~/.test(expression))) {
+    // Whoever clicks on an edge's line comes to that edge.
     panel.dataLinks([link('This edge by itself', `/d/${uid('edge')}?${ALONG}&var-instance=\${__field.labels.instance}`)]);
   }
   for (const [at, { expression, legend }] of queries.entries()) {

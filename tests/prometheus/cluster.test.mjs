@@ -32,6 +32,9 @@ const CLIENTS_MAX = 60;
 const ALERT = 60_000;
 const SCRAPES_MAX = 30;
 
+/** How long a node may be away, in seconds, before it is right to call it down: less than the shortest `for` of a page. */
+const AWAY_MAX = 2;
+
 /** What is calm, before anything goes wrong: more than a rate's window. */
 const CALM = 8000;
 
@@ -55,6 +58,8 @@ const CONSTANT = new Map([
   ['clients: Clients that do not answer', 'a missing pong takes 33 s'],
   ['edge: Inputs that wait for the event loop', 'a scrape finds them only where an edge has too much to do'],
   ['edge: Memory', '60 clients take less than an edge has anyhow'],
+  ['edge: Threads', 'those that wait for disks come and go as they like'],
+  ['edge: Address space', 'the allocator takes it in large pieces'],
   ['edge: UDP datagrams dropped', 'the buffers are never full'],
   ['edge: UDP sockets', 'what the kernel gave at the start'],
   ['redis: Strays', 'mistakes of Redis that do not happen here'],
@@ -221,6 +226,24 @@ test('an edge is full, strangers crowd another and the relay, and somebody does 
     firesBeside: 'NewcomersEnded',
     isMended: () => flood.end(),
   });
+});
+
+test('all nodes are restarted in turn, and nobody is woken', { timeout: 150_000 }, async (t) => {
+  await quiet();
+  const watch = new Watch([]);
+  let longest = 0;
+  for (const server of fleet.servers) {
+    const begun = now();
+    await server.stop();
+    await server.start();
+    longest = Math.max(longest, now() - begun);
+    await fleet.settled();
+  }
+  await pause(CALM);
+  await watch.end();
+  t.diagnostic(`away for ${longest.toFixed(1)} s at most; fired: ${[...watch.seen.keys()].join(', ') || 'nothing'}`);
+  // A machine that is busy with others may restart a node so slowly that somebody had to be woken.
+  if (longest < AWAY_MAX) assert.deepEqual(watch.wrong, []);
 });
 
 test('every panel showed something of it', { timeout: 60_000 }, async (t) => {

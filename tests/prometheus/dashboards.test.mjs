@@ -2,6 +2,7 @@
 
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
+import { readFileSync } from 'node:fs';
 import path from 'node:path';
 import { test } from 'node:test';
 
@@ -36,6 +37,16 @@ test('each dashboard has its variables, a way to the others, and questions as it
     const ids = panels.map(({ id }) => id);
     assert.equal(new Set(ids).size, ids.length, `${name}: a panel's id is its own`);
   }
+});
+
+test('Grafana asks the Prometheus of the README, and knows how often it scrapes', () => {
+  const read = (file) => readFileSync(path.join(ROOT, file), 'utf8');
+  const source = read('dashboards/grafana/provisioning/datasources/prometheus.yml');
+  const [, address] = source.match(/url: http:\/\/(\S+)/);
+  assert.match(read('README.md'), new RegExp(`--web.listen-address=${address}`));
+  const [, interval] = source.match(/timeInterval: (\S+)/);
+  assert.match(read('dashboards/prometheus.yml'), new RegExp(`scrape_interval: ${interval}\n`));
+  assert.match(read('dashboards/grafana/provisioning/dashboards/causeway.yml'), /path: \$CAUSEWAY_DASHBOARDS/);
 });
 
 test('each panel says what it shows, in which unit, of which source, and invents nothing', () => {
