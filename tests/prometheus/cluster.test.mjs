@@ -21,6 +21,7 @@ import { hostAndPort } from '../node/lib/terminal.mjs';
 import { Traffic } from '../node/lib/traffic.mjs';
 import { pause, until } from '../node/lib/wait.mjs';
 import { metricNames, panels, selectors } from './lib/panels.mjs';
+import { Path } from './lib/path.mjs';
 import { Prometheus, SCRAPE, now } from './lib/prometheus.mjs';
 
 const CLUSTER = 'tests';
@@ -77,6 +78,8 @@ const CONSTANT = new Map([
 
 let certificate;
 let fleet;
+/** From the third edge to the relay. */
+let way;
 let traffic;
 let prometheus;
 let everyone = [];
@@ -88,6 +91,8 @@ before(
   async () => {
     certificate = new CertificateFiles();
     fleet = await Fleet.create({ edges: 3, settings: { 'max-clients': CLIENTS_MAX, ...certificate.flags } });
+    way = await Path.to(fleet.relay.settings.listen);
+    fleet.edges[2].settings.relay = way.address;
     traffic = new Traffic(fleet);
     await fleet.start();
     await traffic.begin(PEOPLE);
@@ -108,6 +113,7 @@ after(async () => {
   await traffic?.end();
   await prometheus?.end();
   await fleet?.end();
+  way?.end();
 });
 
 test('under load, no page fires, and every query of every panel and rule has an answer', { timeout: 90_000 }, async (t) => {
@@ -165,6 +171,19 @@ test('the relay stands still, and goes on', { timeout: 150_000 }, (t) =>
     firesThen: 'RelayFroze',
   }),
 );
+
+test('no packets pass between an edge and the relay', { timeout: 150_000 }, (t) =>
+  play(t, {
+    fires: 'EdgeUnlinked',
+    // Its people cannot write to others, and are told that this is not known.
+    pages: ['EdgeUnlinked', 'UnknownVerdicts'],
+    goesWrong: () => (way.isCut = true),
+    shows: [
+      ['edge: Linked', (series) => series.filter(({ value }) => value === 0).length === 1],
+      ['relay: Edges linked', (series) => series[0].value === 2],
+    ],
+    isMended: () => (way.isCut = false),
+  }));
 
 test('Redis stands still, and goes on', { timeout: 150_000 }, (t) =>
   play(t, {
