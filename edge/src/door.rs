@@ -114,13 +114,14 @@ impl Hall {
     pub(crate) async fn open(
         &self,
         client: ClientKey,
+        door: Door,
         encoding: Encoding,
         pings: bool,
         patience: Duration,
     ) -> (Guest, Drain<Disconnect>) {
         let id = ClientId(uuid::Uuid::new_v4().as_u128());
         let (outbox, drain) = outbox(OUTBOX_BYTES_MAX);
-        let opened = Opened { client, id, encoding, pings, patience, chance: chance(), outbox };
+        let opened = Opened { client, id, door, encoding, pings, patience, chance: chance(), outbox };
         let guest = Guest { client, inputs: self.inputs.clone(), large: self.large.clone() };
         guest.tell(Event::Opened(opened)).await;
         (guest, drain)

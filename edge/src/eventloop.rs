@@ -160,7 +160,8 @@ impl EventLoop {
             self.hub.handle(now, Event::Clock { unix: unix() });
             self.watch_leases(now);
             self.metrics.store.record(&self.store.stats());
-            self.report_readiness(now, is_stopping);
+            let is_ready = self.report_readiness(now, is_stopping);
+            self.hub.handle(now, Event::Ready { is_ready });
         }
         if self.hub.poll_timeout().is_some_and(|due| due <= now) {
             self.hub.handle_timeout(now);
@@ -254,7 +255,8 @@ impl EventLoop {
         }
     }
 
-    fn report_readiness(&self, now: Instant, is_stopping: bool) {
+    /// Whether clients should be sent here.
+    fn report_readiness(&self, now: Instant, is_stopping: bool) -> bool {
         let mut reasons: Vec<Cow<'static, str>> = Vec::new();
         if is_stopping {
             reasons.push("stopping".into());
@@ -268,7 +270,9 @@ impl EventLoop {
         {
             reasons.push(reason.into());
         }
+        let is_ready = reasons.is_empty();
         self.readiness.set(reasons);
+        is_ready
     }
 
     /// Whether all clients are gone and the relay has heard the goodbye.

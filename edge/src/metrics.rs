@@ -7,6 +7,7 @@ use metrics::{Counter, Gauge, Histogram};
 use node::memory::StoreMetrics;
 use node::metrics::{Registry, Total};
 use proto::client::code::Disconnect;
+pub(crate) use proto::link::Door;
 
 use crate::core::{Outcome, Tally};
 
@@ -73,17 +74,6 @@ pub(crate) struct Metrics {
     link_up: Gauge,
     links: Total,
     link_rtt: Histogram,
-}
-
-/// A way into an edge.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Door {
-    /// Browsers and SDKs, over TCP.
-    WebSocket,
-    /// Browsers, over QUIC.
-    WebTransport,
-    /// Terminals.
-    Line,
 }
 
 impl Metrics {

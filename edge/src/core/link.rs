@@ -29,6 +29,8 @@ pub(super) struct Link {
     last_echo: Instant,
     last_ping: Instant,
     next_ping: Instant,
+    /// When the relay is to be told how this edge does; once it has greeted.
+    pub(super) next_status: Option<Instant>,
     last_join: u32,
     /// This edge's number on the lanes, since the relay has greeted.
     member: Option<Member>,
@@ -48,6 +50,7 @@ impl Link {
             last_echo: now,
             last_ping: now,
             next_ping: now,
+            next_status: None,
             last_join: 0,
             member: None,
             gone: VecDeque::new(),
@@ -58,6 +61,7 @@ impl Link {
         let welcome = self.member.is_none().then_some(self.opened + ECHO_MISSING_MAX);
         welcome
             .into_iter()
+            .chain(self.next_status)
             .chain([self.next_ping, self.last_echo + ECHO_MISSING_MAX])
             .min()
             .unwrap_or(self.next_ping)
@@ -127,7 +131,7 @@ impl Hub {
 
     pub(super) fn control(&mut self, now: Instant, frame: ToEdge) {
         match frame {
-            ToEdge::Welcome { epoch, member } => self.welcomed(epoch, member),
+            ToEdge::Welcome { epoch, member } => self.welcomed(now, epoch, member),
             ToEdge::Leased { epoch } => {
                 if self.is_linked() && !self.is_stopping {
                     self.routes.leased(now, &self.edge_id(epoch));
@@ -141,6 +145,7 @@ impl Hub {
                     self.say(&ToRelay::Told { telling });
                 }
             }
+            ToEdge::WhereIs { query, channel } => self.where_is(query, &channel),
             ToEdge::Gone { member } => {
                 if let Some(link) = &mut self.link {
                     link.gone.truncate(GONE_KEPT - 1);
@@ -154,9 +159,10 @@ impl Hub {
         }
     }
 
-    fn welcomed(&mut self, epoch: Epoch, member: Member) {
+    fn welcomed(&mut self, now: Instant, epoch: Epoch, member: Member) {
         let Some(link) = &mut self.link else { return };
         link.member = Some(member);
+        link.next_status = Some(now);
         self.routes.live_as(self.edge_id(epoch));
         self.tally.links += 1;
         for channel in self.held_channels() {
@@ -297,6 +303,7 @@ impl Hub {
         if now >= link.next_ping {
             self.beat(now);
         }
+        self.report_status(now);
     }
 
     fn beat(&mut self, now: Instant) {

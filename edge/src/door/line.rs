@@ -69,7 +69,7 @@ async fn refuse(mut stream: TcpStream) {
 
 async fn talk(hall: Hall, admission: Admission, stream: TcpStream) {
     let Admission { client, place, mut stay } = admission;
-    let (guest, drain) = hall.open(client, Encoding::Line, false, LOGIN_MAX_WAIT).await;
+    let (guest, drain) = hall.open(client, Door::Line, Encoding::Line, false, LOGIN_MAX_WAIT).await;
     let (reader, writer) = stream.into_split();
     let secret = hall.dev_secret.clone();
     let listener = Listener { guest: guest.clone(), dev_secret: secret, last_id: 0 };

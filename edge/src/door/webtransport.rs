@@ -255,7 +255,8 @@ async fn converse(hall: &Hall, client: ClientKey, session: &Session) {
     let Ok(Ok((mut send, receive))) = timeout(STREAM_MAX_WAIT, session.accept_bi()).await else {
         return close(session, Disconnect::Stale).await;
     };
-    let (guest, mut drain) = Box::pin(hall.open(client, Encoding::Json, true, CONNECT_MAX_WAIT)).await;
+    let (guest, mut drain) =
+        Box::pin(hall.open(client, Door::WebTransport, Encoding::Json, true, CONNECT_MAX_WAIT)).await;
     let why = {
         let reading = read_loop(receive, &guest);
         let writing = write_loop(&mut send, &mut drain);
