@@ -95,6 +95,11 @@ impl<E: Copy> Outbox<E> {
         self.end(why, true);
     }
 
+    /// Bytes that wait; of a queue that nobody writes any more, as many as it may have.
+    pub fn bytes(&self) -> usize {
+        lock(&self.shared).bytes
+    }
+
     fn end(&self, why: E, discard: bool) {
         let writer = {
             let mut shared = lock(&self.shared);
