@@ -272,6 +272,7 @@ fn banner(relay: &Relay, edges: &[Edge; 2]) -> anyhow::Result<String> {
         relay.link_address()?,
         relay.admin_address()?
     );
+    text += &format!("The cluster, live:  http://{}/console\n\n", relay.admin_address()?);
     text += "Two windows of a browser on two servers: open one each\n\n";
     for edge in edges {
         // By name, since that is what the certificate's hash is trusted for.

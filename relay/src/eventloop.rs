@@ -14,6 +14,7 @@ use node::admin::{Pulse, Readiness};
 use node::freeze::{TICK, frozen_for};
 use node::link::close;
 
+use crate::console::Desk;
 use crate::core::{Action, Event, LinkKey, LinkOutboxes, Router};
 use crate::heartbeat::Heartbeat;
 use crate::metrics::Metrics;
@@ -51,6 +52,8 @@ pub(crate) struct EventLoop {
     pub(crate) pulse: Pulse,
     pub(crate) readiness: Readiness,
     pub(crate) stop: watch::Receiver<bool>,
+    /// Where operators ask.
+    pub(crate) desk: Desk,
     pub(crate) links: HashMap<LinkKey, (Connection, Option<oneshot::Sender<()>>)>,
 }
 
@@ -61,9 +64,12 @@ impl EventLoop {
         let mut next_tick = Instant::now();
         loop {
             let wake = self.router.poll_timeout().map_or(next_tick, |due| due.min(next_tick));
+            let mut ask = None;
             tokio::select! {
                 biased;
                 Some(input) = self.pings.recv() => batch.push(input),
+                // Before the others, for there are few of them.
+                asked = self.desk.ask() => ask = Some(asked),
                 _ = self.inputs.recv_many(&mut batch, BATCH) => {}
                 () = sleep_until(wake.into()) => {}
                 _ = self.stop.wait_for(|stop| *stop) => break,
@@ -74,6 +80,10 @@ impl EventLoop {
             }
             for input in batch.drain(..) {
                 self.input(now, input);
+            }
+            if let Some(ask) = ask {
+                let links = self.links.iter().map(|(&link, (connection, _))| (link, connection));
+                self.desk.answer(now, ask, &mut self.router, &self.heartbeat.store_stats(), links);
             }
             if now >= next_tick {
                 next_tick = now + TICK;
@@ -115,6 +125,7 @@ impl EventLoop {
                         close(&connection, code, &reason);
                     }
                 }
+                Action::Found { query, whereabouts } => self.desk.found(query, whereabouts),
                 Action::GrantLease { .. }
                 | Action::Beat(_)
                 | Action::EndLease { .. }

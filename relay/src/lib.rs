@@ -10,6 +10,7 @@
 
 mod accept;
 pub mod config;
+mod console;
 pub mod core;
 mod eventloop;
 mod heartbeat;
@@ -36,6 +37,7 @@ use store::Store;
 use tokio::sync::{Notify, mpsc, watch};
 use tokio::task::JoinSet;
 
+use crate::console::Desk;
 use crate::core::Router;
 use crate::eventloop::{EventLoop, INPUTS_MAX, unix};
 use crate::heartbeat::Heartbeat;
@@ -107,8 +109,15 @@ impl Relay {
         let registry = Registry::new("relay", env!("CARGO_PKG_VERSION"), &[]);
         let metrics = Arc::new(Metrics::new(&registry));
         let (pulse, readiness) = (Pulse::new(), Readiness::new());
-        let _admin = Admin::spawn(self.admin_listener, registry.handle(), pulse.clone(), readiness.clone())?;
         let Config { name, identity, identities, sweep_interval, .. } = self.config;
+        let (desk, console) = Desk::new(name.clone());
+        let _admin = Admin::spawn_with(
+            self.admin_listener,
+            registry.handle(),
+            pulse.clone(),
+            readiness.clone(),
+            Box::new(console),
+        )?;
         let endpoint = endpoint(self.link_socket, &identity)?;
         let (inputs, receiver) = mpsc::channel(INPUTS_MAX);
         let (pings, ping_receiver) = mpsc::channel(INPUTS_MAX);
@@ -123,6 +132,7 @@ impl Relay {
             pulse,
             readiness,
             stop,
+            desk,
             links: HashMap::new(),
         };
         let mut tasks = JoinSet::new();
