@@ -33,9 +33,9 @@ const plots = {
   copies: new Plot($('plots'), 'Copies through the relay', [{ name: '', kind: 'first' }], (n) => `${rate(n)} /s`, 1),
   rtt: new Plot(
     $('plots'),
-    'Round trip to edges',
+    'Round trip',
     [
-      { name: 'worst ', kind: 'first' },
+      { name: '', kind: 'first' },
       { name: 'median ', kind: 'second' },
     ],
     millis,
@@ -172,7 +172,7 @@ function showFigures({ relay, rates }, totals) {
   figure('Round trip', millis(totals.worst), totals.worstEdge ? `worst: ${totals.worstEdge}` : 'no edge');
   const refused = relay.refused + relay.missing;
   figure('Refused copies', count(relay.refused), relay.missing > 0 ? `missing ${count(relay.missing)}` : `unheld ${count(relay.unheld)}`, refused > 0 ? 'warn' : '');
-  figure('Complete', relay.is_complete ? 'Yes' : 'No', relay.is_complete ? 'knows all edges' : 'some edge may be unknown', relay.is_complete ? '' : 'warn');
+  figure('Complete', relay.is_complete ? 'Yes' : 'No', relay.is_complete ? 'knows all edges' : 'an edge may be missing', relay.is_complete ? '' : 'warn');
   figure('Store', relay.is_store_up ? 'Up' : 'Away', `${count(relay.leases)} ${relay.leases === 1 ? 'lease' : 'leases'}`, relay.is_store_up ? '' : 'bad');
 }
 

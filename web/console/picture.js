@@ -68,7 +68,7 @@ function tracks(width, height, cell) {
 
 /** @param {number} n @param {number} width @returns {Layout} */
 export function layOut(n, width) {
-  const usual = n <= 2 ? 250 : n <= 6 ? 340 : n <= 16 ? 430 : 560;
+  const usual = n <= 2 ? 310 : n <= 6 ? 340 : n <= 16 ? 430 : 560;
   let height = Math.max(usual, Math.min(usual * 1.3, width * 0.5));
   let cell = CELLS[CELLS.length - 1] ?? 66;
   let found;
@@ -98,7 +98,7 @@ export function layOut(n, width) {
     const share = at === used.length - 1 ? n - placed : Math.min(own, Math.round((n * own) / room));
     placed += share;
     // Neighbouring tracks are set off by half a place, so that links pass between.
-    const from = share === 1 ? 0 : at % 2 === 1 ? 0.5 : 0;
+    const from = at % 2 === 1 ? 0.5 : n === 3 || n === 5 ? n / 4 : 0;
     for (let i = 0; i < share; i += 1) spots.push(point(((i + from) * length) / share));
   });
   return { cell, height, spots };
@@ -161,7 +161,7 @@ export class Picture {
     const tone = relay.is_complete ? 'good' : 'warn';
     mark(this.#relay.group, 'data-tone', tone);
     say(this.#relay.name, shorten(relay.name, 12));
-    say(this.#relay.note, relay.is_complete ? `${rate(forwarded)} /s` : edges.length > 0 ? 'not complete' : 'no edges');
+    say(this.#relay.note, relay.is_complete ? `${rate(forwarded)} /s` : edges.length > 0 ? 'incomplete' : 'no edges');
     const linked = edges.filter(({ told, health }) => told.state === 'linked' && health.tone !== 'gone').length;
     say(this.#summary, `Relay ${relay.name} and ${edges.length} edges, ${linked} of them linked; the table below has all figures.`);
   }
@@ -221,8 +221,9 @@ export class Picture {
       `${edge.name}: ${health.word}, ${count(edge.clients)} of ${count(told.capacity)} clients, ` +
         `${rate(rates.in)}/s to the relay, ${rate(rates.out)}/s from it, round trip ${millis(edge.rtt)}`,
     );
-    flow(drawn.up, rates.in);
-    flow(drawn.down, rates.out);
+    const width = this.#shown && this.#shown.edges.length > MANY ? 0.45 : 1;
+    flow(drawn.up, rates.in, width);
+    flow(drawn.down, rates.out, width);
   }
 }
 
@@ -237,11 +238,17 @@ const discRadius = (cell) => Math.round(cell * (cell >= 100 ? 0.27 : 0.255));
  */
 const shorten = (name, letters) => (name.length <= letters ? name : `…${name.slice(1 - letters)}`);
 
-/** How much goes over a link, as width and speed. @param {SVGElement} line @param {number | null} perSecond */
-function flow(line, perSecond) {
+/**
+ * How much goes over a link, as width and speed.
+ *
+ * @param {SVGElement} line
+ * @param {number | null} perSecond
+ * @param {number} width  of all links alike
+ */
+function flow(line, perSecond, width) {
   const n = perSecond ?? 0;
   mark(line, 'data-flow', n <= 0 ? 'none' : n < 10 ? 'slow' : n < 1000 ? 'some' : 'fast');
-  mark(line, 'stroke-width', n <= 0 ? 0 : Math.min(6, 1.4 + Math.log10(1 + n)).toFixed(1));
+  mark(line, 'stroke-width', n <= 0 ? 0 : (width * Math.min(6, 1 + Math.log10(1 + n))).toFixed(1));
 }
 
 /** @param {() => void} choose */
@@ -256,7 +263,7 @@ function drawEdge(choose) {
   const clients = shape('text', { class: 'clients' });
   const name = shape('text', { class: 'name' });
   const figure = shape('text', { class: 'figure' });
-  group.append(title, back, inside, ring, clients, name, figure);
+  group.append(title, back, inside, ring, clients, figure, name);
   group.addEventListener('click', choose);
   const link = shape('g', { class: 'link' });
   const base = shape('line', { class: 'base' });
@@ -273,20 +280,19 @@ function drawEdge(choose) {
  * @param {number} radius
  */
 function place(drawn, { x, y }, cell, radius) {
-  // The disc is above the middle of its place, for its name is below.
-  const top = -cell / 2 + radius + 2;
-  const center = Math.round(y + top);
+  const line = cell >= 100 ? 16 : 12.5;
+  // Where its place is small, the disc is above the middle of it, for its name is below.
+  const center = Math.round(y + Math.min(0, cell / 2 - radius - 2 * line - 2));
   mark(drawn.group, 'transform', `translate(${Math.round(x)} ${center})`);
   for (const circle of [drawn.back, drawn.ring]) mark(circle, 'r', radius);
   mark(drawn.fill, 'x', -radius);
   mark(drawn.fill, 'width', 2 * radius);
-  const line = cell >= 100 ? 16 : 12.5;
   mark(drawn.name, 'y', radius + line);
   mark(drawn.figure, 'y', radius + 2 * line - 1);
   const far = Math.hypot(x, center) || 1;
   const [dx, dy] = [x / far, center / far];
   // Towards the relay on one side, from it on the other.
-  const line2 = (/** @type {SVGElement} */ target, /** @type {number} */ aside, /** @type {boolean} */ isUp) => {
+  const join = (/** @type {SVGElement} */ target, /** @type {number} */ aside, /** @type {boolean} */ isUp) => {
     const [sx, sy] = [-dy * aside, dx * aside];
     const near = [dx * (RELAY - 4) + sx, dy * (RELAY - 4) + sy];
     const out = [x - dx * radius + sx, center - dy * radius + sy];
@@ -296,9 +302,9 @@ function place(drawn, { x, y }, cell, radius) {
     mark(target, 'x2', Math.round(to[0] ?? 0));
     mark(target, 'y2', Math.round(to[1] ?? 0));
   };
-  line2(drawn.base, 0, false);
-  line2(drawn.up, cell >= 80 ? 3 : 1.5, true);
-  line2(drawn.down, cell >= 80 ? 3 : 1.5, false);
+  join(drawn.base, 0, false);
+  join(drawn.up, cell >= 80 ? 3 : 1.5, true);
+  join(drawn.down, cell >= 80 ? -3 : -1.5, false);
 }
 
 function drawRelay() {

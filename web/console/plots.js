@@ -2,8 +2,9 @@
 
 import { NONE, ago, element, mark, say, shape } from './words.js';
 
-/** How far back a plot goes, in ms. */
-const SPAN = 300_000;
+/** How far back a plot goes, in ms: at first less, so that there is something to be seen. */
+const SPAN_MIN = 60_000;
+const SPAN_MAX = 300_000;
 
 /** Without an answer for so long, in ms, a line has a gap. */
 const GAP = 5000;
@@ -30,6 +31,8 @@ export class Plot {
   #now = element('span', 'plot-now', NONE);
   #top = element('span', 'plot-top');
   #when = element('span', 'plot-when');
+  #from = element('span');
+  #span = SPAN_MIN;
   /** Where the pointer is, from 0 to 1; -1 where it is not. */
   #pointer = -1;
 
@@ -53,7 +56,7 @@ export class Plot {
     const frame = element('div', 'plot-frame');
     frame.append(svg, this.#top);
     const axis = element('p', 'plot-axis');
-    axis.append(element('span', '', '5 min ago'), this.#when, element('span', '', 'now'));
+    axis.append(this.#from, this.#when, element('span', '', 'now'));
     figure.append(caption, frame, axis);
     place.append(figure);
     frame.addEventListener('pointermove', ({ clientX }) => {
@@ -70,14 +73,15 @@ export class Plot {
   /** @param {number} at ms @param {(number | null)[]} values  one for each line */
   add(at, values) {
     this.#samples.push({ at, values });
-    while ((this.#samples[0]?.at ?? at) < at - SPAN) this.#samples.shift();
+    while ((this.#samples[0]?.at ?? at) < at - SPAN_MAX) this.#samples.shift();
+    this.#span = Math.max(SPAN_MIN, at - (this.#samples[0]?.at ?? at));
     this.#draw();
   }
 
   #draw() {
     const end = this.#samples.at(-1)?.at ?? 0;
     const top = nice(Math.max(this.#least, ...this.#samples.flatMap(({ values }) => values.map((n) => n ?? 0))));
-    const x = (/** @type {number} */ at) => (WIDTH * (1 - (end - at) / SPAN)).toFixed(1);
+    const x = (/** @type {number} */ at) => (WIDTH * (1 - (end - at) / this.#span)).toFixed(1);
     const y = (/** @type {number} */ n) => (HEIGHT * (1 - (n / top) * 0.96)).toFixed(1);
     this.#paths.forEach((path, line) => {
       let d = '';
@@ -103,6 +107,7 @@ export class Plot {
       if (line === 0) mark(this.#area, 'd', area);
     });
     say(this.#top, this.#write(top));
+    say(this.#from, `${ago(this.#span)} ago`);
     this.#read();
   }
 
@@ -110,12 +115,12 @@ export class Plot {
   #read() {
     const end = this.#samples.at(-1);
     if (!end) return;
-    const at = this.#pointer < 0 ? end.at : end.at - SPAN * (1 - this.#pointer);
+    const at = this.#pointer < 0 ? end.at : end.at - this.#span * (1 - this.#pointer);
     const near = this.#samples.reduce((best, each) => (Math.abs(each.at - at) < Math.abs(best.at - at) ? each : best), end);
     const words = this.#lines.map(({ name }, line) => `${name}${this.#write(near.values[line] ?? null)}`);
     say(this.#now, words.join(' · '));
     say(this.#when, this.#pointer < 0 ? '' : `${ago(end.at - near.at)} ago`);
-    const x = WIDTH * (1 - (end.at - near.at) / SPAN);
+    const x = WIDTH * (1 - (end.at - near.at) / this.#span);
     mark(this.#cursor, 'x1', x.toFixed(1));
     mark(this.#cursor, 'x2', x.toFixed(1));
     this.#cursor.toggleAttribute('data-on', this.#pointer >= 0);
