@@ -75,9 +75,13 @@
 /** How long an edge that is gone for good stays in the picture, in ms: who looks up should see where it was. */
 const GONE_FOR = 20_000;
 
+/** An edge that was not heard for so long, in ms, is doubtful: its relay does not call itself complete. */
+const UNHEARD_MAX = 2000;
+
 /** @param {Told} told @returns {Health} */
-function healthOf({ state, status, capacity, is_synced }) {
+function healthOf({ state, status, capacity, is_synced, heard_ms_ago }) {
   if (state === 'lost') return { word: 'lost', tone: 'bad' };
+  if (heard_ms_ago > UNHEARD_MAX) return { word: 'silent', tone: 'bad' };
   if (!is_synced) return { word: 'joining', tone: 'warn' };
   if (status && !status.is_ready) return { word: status.clients >= capacity ? 'full' : 'not ready', tone: 'warn' };
   return { word: 'linked', tone: 'good' };

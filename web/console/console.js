@@ -125,13 +125,16 @@ function show(now) {
   showDetail(now);
 }
 
+/** @param {Edge} edge */
+const isUp = ({ health }) => health.tone === 'good' || health.tone === 'warn';
+
 /** @param {Shown} now */
 function total({ edges }) {
-  const linked = edges.filter(({ told, health }) => told.state === 'linked' && health.tone !== 'gone');
+  const linked = edges.filter(isUp);
   const rtts = linked.flatMap(({ rtt }) => (rtt === null ? [] : [rtt])).sort((a, b) => a - b);
   return {
     linked: linked.length,
-    lost: edges.filter(({ health }) => health.word === 'lost').length,
+    lost: edges.filter(({ health }) => health.tone === 'bad').length,
     unready: linked.filter(({ health }) => health.tone === 'warn').length,
     clients: linked.reduce((all, { clients }) => all + clients, 0),
     capacity: linked.reduce((all, { told }) => all + told.capacity, 0),

@@ -162,7 +162,7 @@ export class Picture {
     mark(this.#relay.group, 'data-tone', tone);
     say(this.#relay.name, shorten(relay.name, 12));
     say(this.#relay.note, relay.is_complete ? `${rate(forwarded)} /s` : edges.length > 0 ? 'incomplete' : 'no edges');
-    const linked = edges.filter(({ told, health }) => told.state === 'linked' && health.tone !== 'gone').length;
+    const linked = edges.filter(({ health }) => health.tone === 'good' || health.tone === 'warn').length;
     say(this.#summary, `Relay ${relay.name} and ${edges.length} edges, ${linked} of them linked; the table below has all figures.`);
   }
 
@@ -325,7 +325,7 @@ export function legend(place) {
   for (const [tone, words] of [
     ['good', 'linked'],
     ['warn', 'not ready'],
-    ['bad', 'lost'],
+    ['bad', 'silent, lost'],
   ]) {
     const entry = element('span', 'legend-entry', words);
     entry.dataset.tone = tone;
