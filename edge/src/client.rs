@@ -142,6 +142,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         let mut buffer = ReadBuf::uninit(&mut space);
         // Tokio knows that a socket that did not fill the buffer is empty: the next try costs no call of the kernel.
         let read = ready!(Pin::new(&mut self.stream).poll_read(context, &mut buffer));
+        self.guest.traffic.read(buffer.filled().len());
         self.undecoded = BytesMut::from(buffer.filled());
         Poll::Ready(read.is_ok() && !self.undecoded.is_empty())
     }
@@ -159,6 +160,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             }
             match self.decoder.next(&mut self.undecoded) {
                 Ok(Some(Received::Text(frame) | Received::Binary(frame))) => {
+                    self.guest.traffic.frame_came();
                     self.handing_over = self.guest.frame(frame, &mut self.slices);
                 }
                 Ok(Some(Received::Ping(payload))) => self.pong = Some(payload),
@@ -228,6 +230,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             put_text(bytes, frames);
             frames.clear();
         }
+        self.guest.traffic.wrote(bytes.len());
         // Copied into one piece: less work than for the kernel to gather small ones, and what it takes at once is not kept.
         match Pin::new(&mut self.stream).poll_write(context, bytes) {
             Poll::Ready(Ok(written)) if written == bytes.len() => {}

@@ -18,9 +18,11 @@
 //! | `status.rs` | what operators see of this edge through its relay |
 //! | `receipts.rs` | what became of directed messages |
 //! | `routes.rs`, `routes/round.rs` | what the store should say, and what it does say; writing it again and again |
+//! | `canary.rs` | a message to itself, each second, through the relay |
 //! | `freeze.rs` | what is left to believe after this edge stood still |
 //! | `tally.rs` | counters |
 
+mod canary;
 mod channels;
 mod commands;
 mod freeze;

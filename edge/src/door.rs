@@ -31,8 +31,8 @@ use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
 
 use crate::core::{ClientKey, Encoding, Event, OUTBOX_BYTES_MAX, Opened};
-use crate::eventloop::{Input, LARGE_FRAME_BYTES, LARGE_FRAMES_MAX};
-use crate::metrics::{Capacity, Door, Metrics, Place, Refusal};
+use crate::eventloop::{Input, LARGE_FRAME_BYTES, LARGE_FRAMES_MAX, timed};
+use crate::metrics::{Capacity, Door, Metrics, Place, Refusal, Stage, Traffic};
 use crate::uplink::chance;
 
 /// What every door needs.
@@ -63,6 +63,8 @@ pub(crate) struct Guest {
     pub(crate) client: ClientKey,
     pub(crate) inputs: mpsc::Sender<Input>,
     pub(crate) large: LargeFrames,
+    /// What goes through its door.
+    pub(crate) traffic: Arc<Traffic>,
 }
 
 /// Permits for large frames to wait for the event loop.
@@ -101,7 +103,7 @@ impl Hall {
             Some(place) => place,
             None if self.newcomers.make_room() => self.capacity.take_over(door),
             None => {
-                self.metrics.refused(Refusal::Full);
+                self.metrics.refused(door, Refusal::Full);
                 return None;
             }
         };
@@ -115,14 +117,18 @@ impl Hall {
         &self,
         client: ClientKey,
         door: Door,
-        encoding: Encoding,
-        pings: bool,
         patience: Duration,
     ) -> (Guest, Drain<Disconnect>) {
+        // A terminal answers no pings.
+        let (encoding, pings) = match door {
+            Door::WebSocket | Door::WebTransport => (Encoding::Json, true),
+            Door::Line => (Encoding::Line, false),
+        };
         let id = ClientId(uuid::Uuid::new_v4().as_u128());
         let (outbox, drain) = outbox(OUTBOX_BYTES_MAX);
         let opened = Opened { client, id, door, encoding, pings, patience, chance: chance(), outbox };
-        let guest = Guest { client, inputs: self.inputs.clone(), large: self.large.clone() };
+        let traffic = self.metrics.traffic(door);
+        let guest = Guest { client, inputs: self.inputs.clone(), large: self.large.clone(), traffic };
         guest.tell(Event::Opened(opened)).await;
         (guest, drain)
     }
@@ -135,9 +141,9 @@ impl Guest {
         let _ = self.inputs.send(Input::Event(event)).await;
     }
 
-    /// Hands an event to the event loop at once, or answers what does it as soon as there is room.
-    fn hand_over(&self, event: Event) -> Option<HandingOver> {
-        match self.inputs.try_send(Input::Event(event)) {
+    /// Hands an input to the event loop at once, or answers what does it as soon as there is room.
+    fn hand_over(&self, input: Input) -> Option<HandingOver> {
+        match self.inputs.try_send(input) {
             Ok(()) => None,
             Err(TrySendError::Full(input)) => {
                 let inputs = self.inputs.clone();
@@ -167,7 +173,7 @@ impl Guest {
     }
 
     fn slice(&self, frame: Bytes, is_rest: bool) -> Option<HandingOver> {
-        self.hand_over(Event::Frame { client: self.client, frame, is_rest })
+        self.hand_over(timed(Stage::In, Event::Frame { client: self.client, frame, is_rest }))
     }
 
     /// Each slice keeps the whole frame in memory, so that the last one gives back the permit.
@@ -231,7 +237,13 @@ mod tests {
     async fn only_so_many_large_frames_wait_and_small_ones_pass_them() {
         let (inputs, mut receiver) = mpsc::channel(INPUTS_MAX);
         let large = LargeFrames::new();
-        let guest = |n| Guest { client: ClientKey(n), inputs: inputs.clone(), large: large.clone() };
+        let traffic = Traffic::unseen();
+        let guest = |n| Guest {
+            client: ClientKey(n),
+            inputs: inputs.clone(),
+            large: large.clone(),
+            traffic: Arc::clone(&traffic),
+        };
         let flooding = guest(1);
         let flood = tokio::spawn(async move {
             loop {

@@ -7,7 +7,8 @@ use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
 use crate::core::{Event, Generation};
-use crate::eventloop::Input;
+use crate::eventloop::{Input, timed};
+use crate::metrics::Stage;
 
 /// Where a relay's frames go.
 #[derive(Debug, Clone)]
@@ -38,8 +39,9 @@ impl Downlink {
         }));
         tasks.spawn(read_lanes(connection.clone(), move |lane, frames| {
             let inputs = inputs.clone();
+            let input = timed(Stage::Out, Event::Lane { generation, lane, frames });
             async move {
-                let _ = inputs.send(Input::Event(Event::Lane { generation, lane, frames })).await;
+                let _ = inputs.send(input).await;
             }
         }));
     }

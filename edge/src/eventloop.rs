@@ -1,6 +1,7 @@
 //! The one task that owns the Hub. It waits in one place, acts in another, and is the only reader of clocks.
 
 use std::borrow::Cow;
+use std::cell::Cell;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -11,21 +12,29 @@ use store::{Beat, Leases, Score, Store, StoreError};
 use tokio::sync::{OwnedSemaphorePermit, mpsc, watch};
 use tokio::time::{sleep, sleep_until};
 
-use node::admin::{Pulse, Readiness};
+use node::admin::{Pulse, Readiness, State};
 use node::freeze::{TICK, frozen_for};
-use node::link::close;
+use node::link::{Queued, Seen, close};
+use node::memory::Operation;
+use node::metrics::LoopMetrics;
 use node::newcomers::Lobby;
 
 use crate::client::READ_BYTES;
 use crate::core::{Action, Event, Generation, Hub, LinkOutboxes};
 use crate::freeze::departures_first;
-use crate::isolation::Isolation;
-use crate::metrics::{Capacity, Metrics};
+use crate::isolation::{Isolation, Standing};
+use crate::metrics::{Capacity, Metrics, Stage};
 
 /// What the loop is told: events of the Hub, and handles that only the shell needs.
 #[derive(Debug)]
 pub(crate) enum Input {
     Event(Event),
+    /// One of those whose way through this edge is timed.
+    Timed {
+        event: Box<Event>,
+        stage: Stage,
+        since: Instant,
+    },
     /// The end of a large frame, of which only so many may wait.
     Large {
         event: Box<Event>,
@@ -37,6 +46,23 @@ pub(crate) enum Input {
         connection: Connection,
     },
     LeasesRead(Result<Leases, StoreError>),
+}
+
+/// One of so many is timed on its way through this edge.
+const TIMED_EVERY: u32 = 64;
+
+thread_local! {
+    static UNTIMED: Cell<u32> = const { Cell::new(1) };
+}
+
+/// `event` as an input; one of [`TIMED_EVERY`] is timed.
+pub(crate) fn timed(stage: Stage, event: Event) -> Input {
+    let untimed = UNTIMED.get();
+    UNTIMED.set((untimed + 1) % TIMED_EVERY);
+    match untimed {
+        0 => Input::Timed { event: Box::new(event), stage, since: Instant::now() },
+        _ => Input::Event(event),
+    }
 }
 
 /// A client's frame is moved three times on its way into the Hub.
@@ -79,15 +105,24 @@ pub(crate) struct EventLoop {
     /// For answers of the store.
     pub(crate) answers: mpsc::Sender<Input>,
     pub(crate) metrics: Arc<Metrics>,
+    pub(crate) loop_metrics: LoopMetrics,
     pub(crate) capacity: Capacity,
     /// Who has not logged in.
     pub(crate) newcomers: Lobby,
     pub(crate) pulse: Pulse,
     pub(crate) readiness: Readiness,
     pub(crate) stop: watch::Receiver<bool>,
-    pub(crate) link: Option<(Generation, Connection)>,
+    pub(crate) link: Option<Linked>,
     pub(crate) isolation: Isolation,
     pub(crate) fence_warned: Option<Instant>,
+}
+
+/// What the shell needs of the link.
+pub(crate) struct Linked {
+    generation: Generation,
+    connection: Connection,
+    outboxes: LinkOutboxes,
+    seen: Seen,
 }
 
 impl EventLoop {
@@ -107,6 +142,7 @@ impl EventLoop {
                 _ = self.stop.wait_for(|stop| *stop), if stop_by.is_none() => is_stopping = true,
             }
             let mut now = Instant::now();
+            let inputs = batch.len() + usize::from(echo.is_some());
             if let Some(late) = frozen_for(now, next_tick) {
                 self.thaw(now, late, &mut batch).await;
                 now = Instant::now();
@@ -118,6 +154,7 @@ impl EventLoop {
                 self.hub.handle(now, Event::Stop);
             }
             self.turn(now, &mut next_tick, stop_by.is_some());
+            self.loop_metrics.turned(now, inputs);
             if stop_by.is_some_and(|stop_by| now >= stop_by || self.is_finished()) {
                 return;
             }
@@ -129,7 +166,7 @@ impl EventLoop {
             self.hub.handle(now, echo);
             // Zero: the echo of a link that has ended.
             if let nanos @ 1.. = self.hub.tally().rtt_nanos {
-                self.metrics.rtt(Duration::from_nanos(nanos).as_secs_f64());
+                self.metrics.rtt(Duration::from_nanos(nanos));
             }
         }
         for input in inputs {
@@ -160,6 +197,8 @@ impl EventLoop {
             self.hub.handle(now, Event::Clock { unix: unix() });
             self.watch_leases(now);
             self.metrics.store.record(&self.store.stats());
+            self.loop_metrics.waiting(self.inputs.len());
+            self.look_at_link();
             let is_ready = self.report_readiness(now, is_stopping);
             self.hub.handle(now, Event::Ready { is_ready });
         }
@@ -172,7 +211,7 @@ impl EventLoop {
             self.was_linked = is_linked;
             tracing::info!(edge = %self.name, is_linked, "link to the relay changed");
         }
-        self.isolation.see_link(now, is_linked);
+        self.isolation.see(now, is_linked, self.hub.is_canary_lost());
         self.metrics.record(self.hub.tally(), is_linked);
         self.pulse.beat_at(now);
     }
@@ -185,12 +224,19 @@ impl EventLoop {
                 }
                 self.hub.handle(now, event);
             }
+            Input::Timed { event, stage, since } => {
+                self.hub.handle(now, *event);
+                self.metrics.passed(stage, since.elapsed());
+            }
             Input::Large { event, permit } => {
                 self.hub.handle(now, *event);
                 drop(permit);
             }
             Input::LinkOpened { generation, outboxes, connection } => {
-                self.link = Some((generation, connection));
+                let outboxes_seen = LinkOutboxes::clone(&outboxes);
+                self.count_link();
+                self.link =
+                    Some(Linked { generation, connection, outboxes: outboxes_seen, seen: Seen::default() });
                 self.hub.handle(now, Event::LinkOpened { generation, link: outboxes });
             }
             Input::LeasesRead(leases) => self.isolation.leases_read(now, leases),
@@ -202,21 +248,24 @@ impl EventLoop {
             match action {
                 Action::CloseLink { generation, code, reason } => {
                     tracing::warn!(edge = %self.name, link = generation.0, ?code, reason, "closing the link");
-                    if let Some((_, connection)) = self.link.take_if(|(current, _)| *current == generation) {
-                        close(&connection, code, &reason);
+                    self.count_link();
+                    if let Some(linked) = self.link.take_if(|linked| linked.generation == generation) {
+                        close(&linked.connection, code, &reason);
                     }
                 }
                 Action::LoggedIn { client } => self.newcomers.leave(client.0),
-                Action::WriteRoutes { edge, clients, writes } => self.ask(async move |store| {
-                    let result = store.write_routes(&edge, clients, &writes).await;
+                Action::WriteRoutes { edge, clients, writes } => self.ask(async move |store, metrics| {
+                    let writing = store.write_routes(&edge, clients, &writes);
+                    let result = metrics.store.timed(Operation::WriteRoutes, writing).await;
                     Input::Event(Event::RoutesWritten { edge, writes, result })
                 }),
-                Action::ReadIndex { edge, cursor, count } => self.ask(async move |store| {
-                    let page = store.index(&edge, cursor, count).await;
+                Action::ReadIndex { edge, cursor, count } => self.ask(async move |store, metrics| {
+                    let reading = store.index(&edge, cursor, count);
+                    let page = metrics.store.timed(Operation::Index, reading).await;
                     Input::Event(Event::IndexRead { edge, page })
                 }),
-                Action::LookUp { ticket, channel } => self.ask(async move |store| {
-                    let holders = store.holders(&channel).await;
+                Action::LookUp { ticket, channel } => self.ask(async move |store, metrics| {
+                    let holders = metrics.store.timed(Operation::Holders, store.holders(&channel)).await;
                     Input::Event(Event::LookedUp { ticket, holders })
                 }),
             }
@@ -225,21 +274,43 @@ impl EventLoop {
 
     /// Asks the store, which may be slow, in a task of its own. There is one of them for writes, one for the index, one
     /// for leases, and one for each directed message that is looked up.
-    fn ask<F: Future<Output = Input> + Send + 'static>(&self, question: impl FnOnce(Store) -> F) {
+    fn ask<F: Future<Output = Input> + Send + 'static>(
+        &self,
+        question: impl FnOnce(Store, Arc<Metrics>) -> F,
+    ) {
         let answers = self.answers.clone();
-        let asked = question(self.store.clone());
+        let asked = question(self.store.clone(), Arc::clone(&self.metrics));
         tokio::spawn(async move {
             // It fails only while the process ends.
             let _ = answers.send(asked.await).await;
         });
     }
 
+    fn look_at_link(&mut self) {
+        let mut queued = Queued::default();
+        // A link that has ended is kept until the next one; it has nothing to show.
+        let living = self.link.as_mut().filter(|linked| linked.connection.close_reason().is_none());
+        let stats = living.map(|linked| {
+            queued.add(&linked.outboxes);
+            linked.connection.stats()
+        });
+        self.count_link();
+        self.metrics.path(stats.as_ref().map(|stats| &stats.path));
+        self.metrics.link.queued(queued);
+    }
+
+    fn count_link(&mut self) {
+        if let Some(Linked { connection, seen, .. }) = &mut self.link {
+            self.metrics.link.count(seen, &connection.stats());
+        }
+    }
+
     /// A beat that renews nothing only reads.
     fn watch_leases(&mut self, now: Instant) {
         if self.has_relay && self.isolation.begin_read(now) {
-            self.ask(async |store| {
+            self.ask(async |store, metrics| {
                 let beat = Beat { renewed: Vec::new(), score: Score(0), settles: false };
-                Input::LeasesRead(store.beat(&beat).await)
+                Input::LeasesRead(metrics.store.timed(Operation::Beat, store.beat(&beat)).await)
             });
         }
     }
@@ -265,13 +336,20 @@ impl EventLoop {
         if self.capacity.is_full() && self.newcomers.is_empty() {
             reasons.push("full: as many clients as --max-clients allows".into());
         }
-        if self.has_relay
-            && let Some(reason) = self.isolation.reason(now)
-        {
-            reasons.push(reason.into());
+        let mut missing: Vec<Cow<'static, str>> = Vec::new();
+        if self.has_relay {
+            match self.isolation.standing(now) {
+                Standing::Well => {}
+                Standing::Alone(reason) => reasons.push(reason.into()),
+                Standing::LikeAll(what) => missing.push(what.into()),
+            }
         }
-        let is_ready = reasons.is_empty();
-        self.readiness.set(reasons);
+        let state = State { reasons, missing };
+        let [said, not_here] = [&state.reasons, &state.missing].map(|list| list.join("; "));
+        let is_ready = state.reasons.is_empty();
+        if self.readiness.set(state) {
+            tracing::info!(edge = %self.name, is_ready, reasons = said, missing = not_here, "readiness changed");
+        }
         is_ready
     }
 

@@ -1,8 +1,9 @@
-//! Whether an edge without its link should be left out by balancers. Pure: the event loop has the clock and the store.
+//! Whether an edge that cannot reach others should be left out by balancers. Pure: the event loop has the clock and the
+//! store.
 //!
 //! An edge that alone lost its relay is of less use than the others. When all have lost it, all are alike, and turning
-//! them all away would turn a relay's outage into everybody's: so a lost link counts only while the store shows that
-//! somebody else's lease is still renewed.
+//! them all away would turn a relay's outage into everybody's: so a lost link, and a link that carries nothing, count only
+//! while the store shows that somebody else's lease is still renewed.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -19,11 +20,11 @@ const READ_EVERY: Duration = Duration::from_secs(1);
 /// How long a renewal speaks for the relay: some reads may fail.
 const RENEWAL_FRESH: Duration = Duration::from_secs(5);
 
-/// What an edge knows of its link and of others' leases.
+/// What an edge knows of its way to others, and of their leases.
 #[derive(Debug)]
 pub(crate) struct Isolation {
     name: NodeName,
-    link: LinkSeen,
+    way: Way,
     next_read: Option<Instant>,
     is_reading: bool,
     /// Others' scores, as the last good read had them.
@@ -32,34 +33,56 @@ pub(crate) struct Isolation {
     renewed_at: Option<Instant>,
 }
 
+/// How others are reached.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum LinkSeen {
+enum Way {
+    /// There was no link yet.
     Never,
-    Up,
-    LostAt(Instant),
+    Open,
+    /// The link is up, and the edge's messages to itself do not come back.
+    Stuck,
+    /// There is no link, which counts from that moment on.
+    Lost {
+        counts_from: Instant,
+    },
+}
+
+/// What balancers should know of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Standing {
+    /// All is well.
+    Well,
+    /// No client should be sent here: others do better.
+    Alone(&'static str),
+    /// Something is missing, and others do no better as far as can be known.
+    LikeAll(&'static str),
 }
 
 impl Isolation {
     /// The edge `name`, not linked yet.
     pub(crate) fn new(name: NodeName) -> Self {
-        let link = LinkSeen::Never;
-        Self { name, link, next_read: None, is_reading: false, scores: None, renewed_at: None }
+        Self { name, way: Way::Never, next_read: None, is_reading: false, scores: None, renewed_at: None }
     }
 
-    /// Notes whether the edge is linked at `now`.
-    pub(crate) fn see_link(&mut self, now: Instant, is_linked: bool) {
-        match (is_linked, self.link) {
-            (true, _) => {
-                self.link = LinkSeen::Up;
-                // Scores of an older loss are no proof in a newer one.
-                (self.next_read, self.scores, self.renewed_at) = (None, None, None);
-            }
-            (false, LinkSeen::Up) => {
-                self.link = LinkSeen::LostAt(now);
-                self.next_read = Some(now);
-            }
-            (false, LinkSeen::Never | LinkSeen::LostAt(_)) => {}
+    /// Notes whether the edge is linked at `now`, and whether its canary is lost on that link.
+    pub(crate) fn see(&mut self, now: Instant, is_linked: bool, is_canary_lost: bool) {
+        let way = match (is_linked, self.way) {
+            (true, _) if is_canary_lost => Way::Stuck,
+            (true, _) => Way::Open,
+            (false, Way::Never | Way::Lost { .. }) => self.way,
+            (false, Way::Open) => Way::Lost { counts_from: now + LINK_LOST_MAX },
+            (false, Way::Stuck) => Way::Lost { counts_from: now },
+        };
+        if way == self.way {
+            return;
         }
+        if way == Way::Open {
+            // Scores of an older loss are no proof in a newer one.
+            (self.next_read, self.scores, self.renewed_at) = (None, None, None);
+        } else if self.next_read.is_none() {
+            self.next_read = Some(now);
+        }
+        self.way = way;
     }
 
     /// Whether leases are to be read now; [`Self::leases_read`] answers.
@@ -75,7 +98,7 @@ impl Isolation {
     /// Compares leases with those of the last read.
     pub(crate) fn leases_read(&mut self, now: Instant, leases: Result<Leases, StoreError>) {
         self.is_reading = false;
-        if !matches!(self.link, LinkSeen::LostAt(_)) {
+        if matches!(self.way, Way::Never | Way::Open) {
             return;
         }
         let scores = leases.ok().map(|leases| {
@@ -92,16 +115,21 @@ impl Isolation {
         self.scores = scores;
     }
 
-    /// Why no client should be sent here, as far as the link is concerned.
-    pub(crate) fn reason(&self, now: Instant) -> Option<&'static str> {
-        match self.link {
-            LinkSeen::Never => Some("not linked to the relay yet"),
-            LinkSeen::Up => None,
-            LinkSeen::LostAt(lost_at) => {
-                let is_long = now >= lost_at + LINK_LOST_MAX;
-                let others_live = self.renewed_at.is_some_and(|at| now <= at + RENEWAL_FRESH);
-                (is_long && others_live)
-                    .then_some("no link to the relay for 10 s, while other edges have one")
+    /// Whether clients should be sent here, as far as reaching others is concerned.
+    pub(crate) fn standing(&self, now: Instant) -> Standing {
+        let others_live = self.renewed_at.is_some_and(|at| now <= at + RENEWAL_FRESH);
+        match self.way {
+            Way::Never => Standing::Alone("not linked to the relay yet"),
+            Way::Open => Standing::Well,
+            Way::Stuck if others_live => {
+                Standing::Alone("what is sent by the link has been lost for 5 s, while other edges have one")
+            }
+            Way::Stuck => Standing::LikeAll("what is sent by the link has been lost for 5 s"),
+            Way::Lost { counts_from } if others_live && now >= counts_from => {
+                Standing::Alone("no link to the relay for 10 s, while other edges have one")
+            }
+            Way::Lost { .. } => {
+                Standing::LikeAll("no link to the relay: clients of this edge reach each other")
             }
         }
     }
@@ -111,16 +139,18 @@ impl Isolation {
 mod tests {
     use super::*;
 
-    const YET: Option<&str> = Some("not linked to the relay yet");
-    const LOST: Option<&str> = Some("no link to the relay for 10 s, while other edges have one");
+    const YET: Standing = Standing::Alone("not linked to the relay yet");
+    const LOST: Standing = Standing::Alone("no link to the relay for 10 s, while other edges have one");
+    const LIKE_ALL: Standing =
+        Standing::LikeAll("no link to the relay: clients of this edge reach each other");
 
     #[test]
     fn before_the_first_link_an_edge_is_not_ready_and_reads_nothing() {
         let (mut isolation, start) = new();
-        isolation.see_link(start, false);
-        assert_eq!((isolation.reason(start + seconds(99)), isolation.begin_read(start)), (YET, false));
-        isolation.see_link(start, true);
-        assert_eq!(isolation.reason(start), None);
+        isolation.see(start, false, false);
+        assert_eq!((isolation.standing(start + seconds(99)), isolation.begin_read(start)), (YET, false));
+        isolation.see(start, true, false);
+        assert_eq!(isolation.standing(start), Standing::Well);
     }
 
     #[test]
@@ -129,10 +159,10 @@ mod tests {
         for n in 0..=10 {
             isolation.leases_read(start + seconds(n), Ok(leases(&[("edge-2.1", n)])));
         }
-        assert_eq!(isolation.reason(start + seconds(10) - millis(1)), None);
-        assert_eq!(isolation.reason(start + seconds(10)), LOST);
-        isolation.see_link(start + seconds(11), true);
-        assert_eq!(isolation.reason(start + seconds(11)), None);
+        assert_eq!(isolation.standing(start + seconds(10) - millis(1)), LIKE_ALL);
+        assert_eq!(isolation.standing(start + seconds(10)), LOST);
+        isolation.see(start + seconds(11), true, false);
+        assert_eq!(isolation.standing(start + seconds(11)), Standing::Well);
     }
 
     #[test]
@@ -140,10 +170,10 @@ mod tests {
         let (mut isolation, start) = lost();
         isolation.leases_read(start + seconds(8), Ok(leases(&[("edge-2.1", 1)])));
         isolation.leases_read(start + seconds(9), Ok(leases(&[("edge-2.1", 2)])));
-        assert_eq!(isolation.reason(start + seconds(14)), LOST);
+        assert_eq!(isolation.standing(start + seconds(14)), LOST);
         assert_eq!(
-            isolation.reason(start + seconds(14) + millis(1)),
-            None,
+            isolation.standing(start + seconds(14) + millis(1)),
+            LIKE_ALL,
             "nobody is linked: all are alike"
         );
     }
@@ -162,7 +192,7 @@ mod tests {
             for read in [first, second] {
                 isolation.leases_read(start + seconds(12), Ok(leases(read)));
             }
-            assert_eq!(isolation.reason(start + seconds(12)), None, "{why}");
+            assert_eq!(isolation.standing(start + seconds(12)), LIKE_ALL, "{why}");
         }
     }
 
@@ -172,12 +202,12 @@ mod tests {
         isolation.leases_read(start, Ok(leases(&[("edge-2.1", 1)])));
         isolation.leases_read(start, Err(StoreError::Away));
         isolation.leases_read(start, Ok(leases(&[("edge-2.1", 2)])));
-        assert_eq!(isolation.reason(start + seconds(10)), None);
-        isolation.see_link(start, true);
+        assert_eq!(isolation.standing(start + seconds(10)), LIKE_ALL);
+        isolation.see(start, true, false);
         isolation.leases_read(start, Ok(leases(&[("edge-2.1", 3)])));
-        isolation.see_link(start, false);
+        isolation.see(start, false, false);
         isolation.leases_read(start, Ok(leases(&[("edge-2.1", 4)])));
-        assert_eq!(isolation.reason(start + seconds(10)), None);
+        assert_eq!(isolation.standing(start + seconds(10)), LIKE_ALL);
     }
 
     #[test]
@@ -191,8 +221,26 @@ mod tests {
         assert!(!isolation.begin_read(start + seconds(4) - millis(1)));
         assert!(isolation.begin_read(start + seconds(4)));
         isolation.leases_read(start + seconds(4), Err(StoreError::Unanswered));
-        isolation.see_link(start + seconds(4), true);
+        isolation.see(start + seconds(4), true, false);
         assert!(!isolation.begin_read(start + seconds(9)));
+    }
+
+    #[test]
+    fn a_link_that_carries_nothing_counts_at_once_while_others_are_renewed() {
+        let (mut isolation, start) = new();
+        isolation.see(start, true, false);
+        isolation.see(start, true, true);
+        let stuck = Standing::LikeAll("what is sent by the link has been lost for 5 s");
+        assert_eq!((isolation.standing(start), isolation.begin_read(start)), (stuck, true));
+        isolation.leases_read(start, Ok(leases(&[("edge-2.1", 1)])));
+        isolation.leases_read(start, Ok(leases(&[("edge-2.1", 2)])));
+        let alone =
+            Standing::Alone("what is sent by the link has been lost for 5 s, while other edges have one");
+        assert_eq!(isolation.standing(start), alone);
+        isolation.see(start, false, false);
+        assert_eq!(isolation.standing(start), LOST, "there is no new time to come back");
+        isolation.see(start, true, false);
+        assert_eq!(isolation.standing(start), Standing::Well);
     }
 
     fn new() -> (Isolation, Instant) {
@@ -202,8 +250,8 @@ mod tests {
     /// An edge that lost its link at that moment.
     fn lost() -> (Isolation, Instant) {
         let (mut isolation, start) = new();
-        isolation.see_link(start, true);
-        isolation.see_link(start, false);
+        isolation.see(start, true, false);
+        isolation.see(start, false, false);
         (isolation, start)
     }
 

@@ -32,9 +32,10 @@ use certs::link::{Identities, Identity};
 use certs::public::{Offer, Pairs, Shown};
 use node::admin::{Admin, Pulse, Readiness};
 use node::certificates::{self, CertificateMetrics, Use};
-use node::metrics::Registry;
+use node::metrics::{LoopMetrics, Registry};
 use node::newcomers::Lobby;
 use node::process::RunError;
+use node::udp::UdpSockets;
 use proto::id::NodeName;
 use store::Store;
 use tokio::net::TcpListener;
@@ -52,7 +53,7 @@ use crate::door::{Hall, LargeFrames};
 use crate::eventloop::{EventLoop, INPUTS_MAX, unix};
 use crate::isolation::Isolation;
 use crate::listeners::{Listeners, Pair};
-use crate::metrics::{Capacity, Metrics, RTT, RTT_BUCKETS};
+use crate::metrics::{Capacity, Metrics};
 use crate::token::Verifier;
 use crate::uplink::Uplink;
 
@@ -198,11 +199,16 @@ impl Edge {
         let Self { config, listeners, readiness } = self;
         let Listeners { http, tls, line, admin } = listeners;
         let (halt, halted) = watch::channel(false);
-        let registry = Registry::new("edge", env!("CARGO_PKG_VERSION"), &[(RTT, &RTT_BUCKETS)]);
+        let registry = Registry::new("edge", env!("CARGO_PKG_VERSION"));
         let metrics = Arc::new(Metrics::new(&registry, config.max_clients));
         let capacity = Capacity::new(config.max_clients, Arc::clone(&metrics));
         let pulse = Pulse::new();
-        let _admin = Admin::spawn(admin, registry.handle(), pulse.clone(), readiness.clone())?;
+        readiness.show(&registry);
+        registry.collect_runtime(tokio::runtime::Handle::current());
+        let (link_sockets, web_sockets) = (UdpSockets::default(), UdpSockets::default());
+        UdpSockets::show(&registry, [("link", link_sockets.clone()), ("webtransport", web_sockets.clone())]);
+        let loop_metrics = LoopMetrics::new(&registry);
+        let _admin = Admin::spawn(admin, registry.page(), pulse.clone(), readiness.clone())?;
         let (inputs, receiver) = mpsc::channel(INPUTS_MAX);
         let (echoes, echo_receiver) = mpsc::channel(INPUTS_MAX);
         let hall = Hall {
@@ -225,6 +231,7 @@ impl Edge {
             echoes: echo_receiver,
             answers: inputs.clone(),
             metrics,
+            loop_metrics,
             capacity,
             newcomers: hall.newcomers.clone(),
             pulse,
@@ -254,7 +261,7 @@ impl Edge {
                 tasks.spawn(door::accept(listener, halted.clone(), move |stream, peer| {
                     door.serve(stream, peer);
                 }));
-                let endpoint = webtransport::endpoint(udp, &shown)?;
+                let endpoint = webtransport::endpoint(udp, &shown, &web_sockets)?;
                 endpoints.push(endpoint.clone());
                 tasks.spawn(webtransport::accept(endpoint, halted.clone(), sessions.clone()));
             }
@@ -277,7 +284,7 @@ impl Edge {
                 };
                 tasks.spawn(certificates::watch(identities, Use::Link, certificate, take));
             }
-            let uplink = Uplink::new(config.name, relay, identity, inputs, echoes)?;
+            let uplink = Uplink::new(config.name, relay, identity, inputs, echoes, &link_sockets)?;
             tasks.spawn(uplink.run(halted.clone()));
         }
         let ended = supervise(eventloop, tasks, halt, stop).await;

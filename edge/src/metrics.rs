@@ -2,21 +2,17 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
-use metrics::{Counter, Gauge, Histogram};
-use node::memory::StoreMetrics;
-use node::metrics::{Registry, Total};
+use metrics::{Counter, Gauge};
+use node::link::LinkMetrics;
+use node::memory::{Operation, StoreMetrics};
+use node::metrics::{Histogram, Registry, Total};
 use proto::client::code::Disconnect;
 pub(crate) use proto::link::Door;
+use quinn::PathStats;
 
 use crate::core::{Outcome, Tally};
-
-/// Upper bounds of the round trip's buckets, in seconds: from one machine to around the world.
-pub(crate) const RTT_BUCKETS: [f64; 12] =
-    [0.000_1, 0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0];
-
-/// The round trip's name: its buckets are set when the registry is made.
-pub(crate) const RTT: &str = "edge_link_rtt_seconds";
 
 /// Why a client was not let in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -25,8 +21,17 @@ pub(crate) enum Refusal {
     Full,
     /// A page of a foreign origin.
     Origin,
-    /// Neither a WebSocket nor a WebTransport handshake.
+    /// Neither a WebSocket nor a WebTransport handshake, or not in time.
     Handshake,
+}
+
+/// A part of a message's way through this edge; [`crate::eventloop::Input::Timed`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Stage {
+    /// From a client towards whoever gets it.
+    In,
+    /// From the link towards clients.
+    Out,
 }
 
 /// What a connection was that had to make room before it had logged in.
@@ -46,9 +51,25 @@ pub(crate) enum Ended {
 #[derive(Debug)]
 pub(crate) struct Metrics {
     pub(crate) store: StoreMetrics,
+    pub(crate) link: LinkMetrics,
+    /// What goes through each door.
+    pub(crate) traffic: [Arc<Traffic>; Door::ALL.len()],
+    link_smoothed_rtt: Gauge,
+    link_window: Gauge,
+    link_mtu: Gauge,
+    stages: [Histogram; 2],
+    handshakes: [Histogram; 2],
+    accepts: [Counter; Door::ALL.len()],
+    receipt_latencies: [Histogram; 3],
+    answers: [Total; 3],
+    canary_latency: Histogram,
+    canaries: [Total; 2],
+    joins: Total,
+    leaves: Total,
+    parked: Total,
     clients: Gauge,
     /// Connections that were let in and not yet let go, by door.
-    connections: [Gauge; 3],
+    connections: [Gauge; Door::ALL.len()],
     clients_max: Gauge,
     channels: Gauge,
     receipts_pending: Gauge,
@@ -69,11 +90,66 @@ pub(crate) struct Metrics {
     freezes: Total,
     errors: Total,
     disconnects: [Total; Disconnect::ALL.len()],
-    refusals: [Counter; 3],
+    refusals: [[Counter; 3]; Door::ALL.len()],
     newcomers_ended: [Counter; 4],
     link_up: Gauge,
     links: Total,
     link_rtt: Histogram,
+}
+
+/// What goes through one door, once clients are let in.
+#[derive(Debug)]
+pub(crate) struct Traffic {
+    bytes_received: Counter,
+    bytes_sent: Counter,
+    frames_received: Counter,
+    frames_sent: Counter,
+}
+
+impl Traffic {
+    fn new(registry: &Registry, door: Door) -> Self {
+        let counter = |name, help| registry.counter(name, help, &[("door", door.label())]);
+        Self {
+            bytes_received: counter(
+                "edge_bytes_received_total",
+                "Bytes that clients sent, without TLS, QUIC and HTTP.",
+            ),
+            bytes_sent: counter(
+                "edge_bytes_sent_total",
+                "Bytes written to clients, without TLS, QUIC and HTTP.",
+            ),
+            frames_received: counter(
+                "edge_frames_received_total",
+                "Frames that clients sent: WebSocket messages, or lines. Each may hold many commands.",
+            ),
+            frames_sent: counter(
+                "edge_frames_sent_total",
+                "Frames written to clients; each holds whatever had to be said to one client at that moment.",
+            ),
+        }
+    }
+
+    /// For a client without an edge.
+    #[cfg(test)]
+    pub(crate) fn unseen() -> Arc<Self> {
+        Arc::new(Self::new(&Registry::new("edge", "0"), Door::WebSocket))
+    }
+
+    /// Counts what was read.
+    pub(crate) fn read(&self, bytes: usize) {
+        self.bytes_received.increment(bytes as u64);
+    }
+
+    /// Counts a frame in what was read.
+    pub(crate) fn frame_came(&self) {
+        self.frames_received.increment(1);
+    }
+
+    /// Counts a frame that was written.
+    pub(crate) fn wrote(&self, bytes: usize) {
+        self.frames_sent.increment(1);
+        self.bytes_sent.increment(bytes as u64);
+    }
 }
 
 impl Metrics {
@@ -83,10 +159,31 @@ impl Metrics {
         let gauge = |name, help| registry.gauge(name, help, &[]);
         let labelled = |name, help, label, value: &str| registry.total(name, help, &[(label, value)]);
         let metrics = Self {
-            store: StoreMetrics::new(registry),
+            store: StoreMetrics::new(registry, Operation::OF_EDGES),
+            link: LinkMetrics::new(registry),
+            traffic: Door::ALL.map(|door| Arc::new(Traffic::new(registry, door))),
+            link_smoothed_rtt: gauge("edge_link_smoothed_rtt_seconds", "Round trip of the link, as QUIC measures and smoothes it, in seconds; 0 without a link."),
+            link_window: gauge("edge_link_congestion_window_bytes", "Bytes that may be under way on the link before anything is acknowledged; 0 without a link."),
+            link_mtu: gauge("edge_link_mtu_bytes", "The largest packet that the link's path takes, in bytes of UDP payload; 0 without a link."),
+            stages: registry.histograms("edge_stage_seconds", "How long frames waited and took, in seconds, of every 64th: in, from a client's reading until what it says is queued for the link or for clients here; out, from a lane's reading until it is queued for clients.", "stage", ["in", "out"]),
+            handshakes: registry.histograms("edge_handshake_seconds", "From a connection's first packet until it is let in, in seconds: TLS or QUIC, and HTTP.", "door", ["websocket", "webtransport"]),
+            accepts: Door::ALL.map(|door| {
+                registry.counter("edge_accepts_total", "Connections that were opened to a door, whatever became of them.", &[("door", door.label())])
+            }),
+            receipt_latencies: registry.histograms("edge_receipt_seconds", "How long directed messages that went to the relay waited for their verdict, in seconds, at the sender's edge. Unknown takes 4 s where nobody answers.", "verdict", ["delivered", "offline", "unknown"]),
+            answers: ["took", "not_here", "unknown"].map(|answer| {
+                labelled("edge_answers_total", "Answers of other edges to this one's directed messages: took, not_here (no client of theirs receives it), unknown (it could not be passed on).", "answer", answer)
+            }),
+            canary_latency: registry.histogram("edge_canary_seconds", "Round trip of the message that this edge sends to itself through its relay each second, in seconds."),
+            canaries: ["returned", "lost"].map(|result| {
+                labelled("edge_canaries_total", "Messages of this edge to itself: returned, lost (not back within 5 s, or when the link ended).", "result", result)
+            }),
+            joins: counter("edge_joins_total", "Channels that this edge began to hold; less edge_leaves_total they are edge_channels."),
+            leaves: counter("edge_leaves_total", "Channels that this edge ceased to hold."),
+            parked: counter("edge_parked_total", "Publications held back until a client had the reply to its subscribe or connect."),
             clients: gauge("edge_clients", "Clients logged in now."),
-            connections: ["websocket", "webtransport", "line"].map(|door| {
-                registry.gauge("edge_connections", "Connections let in by a door and not yet closed, logged in or not.", &[("door", door)])
+            connections: Door::ALL.map(|door| {
+                registry.gauge("edge_connections", "Connections let in by a door and not yet closed, logged in or not.", &[("door", door.label())])
             }),
             clients_max: gauge("edge_clients_max", "Connections that this edge lets in at most."),
             channels: gauge("edge_channels", "Channels that this edge holds now: they have a subscriber here."),
@@ -118,23 +215,52 @@ impl Metrics {
             disconnects: Disconnect::ALL.map(|why| {
                 labelled("edge_disconnects_total", "Clients let go, by the code that ended them; 3000 is a client that went by itself.", "code", &why.number().to_string())
             }),
-            refusals: ["full", "origin", "handshake"].map(|reason| {
-                registry.counter("edge_refusals_total", "Connections not let in: full (503), origin (403), handshake (neither WebSocket nor WebTransport, or not in time).", &[("reason", reason)])
-            }),
+            refusals: Door::ALL.map(|door| ["full", "origin", "handshake"].map(|reason| {
+                registry.counter("edge_refusals_total", "Connections not let in: full (503), origin (403), handshake (TLS, QUIC, WebSocket or WebTransport failed, or took too long).", &[("door", door.label()), ("reason", reason)])
+            })),
             newcomers_ended: ["http", "websocket", "webtransport", "line"].map(|door| {
                 registry.counter("edge_newcomers_ended_total", "Connections ended before they had logged in, to make room for newer ones: in TLS or HTTP, upgraded to WebSocket, at the WebTransport door, at the line door. It moves while strangers hold what is for everybody.", &[("door", door)])
             }),
             link_up: gauge("edge_link_up", "1 while the relay has greeted this edge on a living link, else 0."),
             links: counter("edge_links_total", "Links on which the relay greeted this edge."),
-            link_rtt: registry.histogram(RTT, "Round trip of the heartbeat between edge and relay, in seconds.", &[]),
+            link_rtt: registry.histogram("edge_link_rtt_seconds", "Round trip of the heartbeat between edge and relay, in seconds."),
         };
         metrics.clients_max.set(clients_max as f64);
         metrics
     }
 
+    /// Counts a connection that was opened to `door`.
+    pub(crate) fn accepted(&self, door: Door) {
+        self.accepts[door as usize].increment(1);
+    }
+
     /// Counts a client that was not let in.
-    pub(crate) fn refused(&self, refusal: Refusal) {
-        self.refusals[refusal as usize].increment(1);
+    pub(crate) fn refused(&self, door: Door, refusal: Refusal) {
+        self.refusals[door as usize][refusal as usize].increment(1);
+    }
+
+    /// Counts one that was, `took` after it had come; terminals have no handshake.
+    pub(crate) fn let_in(&self, door: Door, took: Duration) {
+        if let Some(handshakes) = self.handshakes.get(door as usize) {
+            handshakes.record(took);
+        }
+    }
+
+    /// What goes through `door`.
+    pub(crate) fn traffic(&self, door: Door) -> Arc<Traffic> {
+        Arc::clone(&self.traffic[door as usize])
+    }
+
+    /// Records how long a part of a message's way took.
+    pub(crate) fn passed(&self, stage: Stage, took: Duration) {
+        self.stages[stage as usize].record(took);
+    }
+
+    /// Shows how the link does; `None` without one.
+    pub(crate) fn path(&self, path: Option<&PathStats>) {
+        self.link_smoothed_rtt.set(path.map_or(0.0, |path| path.rtt.as_secs_f64()));
+        self.link_window.set(path.map_or(0.0, |path| path.cwnd as f64));
+        self.link_mtu.set(path.map_or(0.0, |path| f64::from(path.current_mtu)));
     }
 
     /// Counts a newcomer that had to make room.
@@ -143,8 +269,8 @@ impl Metrics {
     }
 
     /// Records a heartbeat's round trip.
-    pub(crate) fn rtt(&self, seconds: f64) {
-        self.link_rtt.record(seconds);
+    pub(crate) fn rtt(&self, took: Duration) {
+        self.link_rtt.record(took);
     }
 
     /// Takes over what the Hub counted.
@@ -167,20 +293,30 @@ impl Metrics {
             (&self.epochs, tally.route_counts.epochs),
             (&self.index_strays, tally.route_counts.strays),
             (&self.freezes, tally.freezes),
+            (&self.joins, tally.joins),
+            (&self.leaves, tally.leaves),
+            (&self.parked, tally.parked),
         ] {
             counter.tell(value);
         }
-        let by_label: [(&[Total], &[u64]); 5] = [
+        let canaries = [tally.canaries.count(), tally.canaries_lost];
+        let by_label: [(&[Total], &[u64]); 7] = [
             (&self.messages, &tally.messages),
             (&self.receipts, &tally.receipts),
             (&self.lookups, &tally.lookups),
             (&self.route_writes, &tally.route_counts.writes),
             (&self.disconnects, &tally.disconnects),
+            (&self.answers, &tally.answers),
+            (&self.canaries, &canaries),
         ];
         for (counters, values) in by_label {
             for (counter, &value) in counters.iter().zip(values) {
                 counter.tell(value);
             }
+        }
+        self.canary_latency.tell(&tally.canaries);
+        for (histogram, latencies) in self.receipt_latencies.iter().zip(&tally.receipt_latencies) {
+            histogram.tell(latencies);
         }
     }
 }

@@ -15,6 +15,7 @@ use tokio::time::{Instant, sleep, timeout};
 use node::link::{OpenError, PRIORITY_CONTROL, PRIORITY_HEARTBEAT, describe, write_link};
 
 use node::process::RunError;
+use node::udp::UdpSockets;
 
 use crate::core::{Event, Generation};
 use crate::downlink::Downlink;
@@ -53,8 +54,10 @@ impl Uplink {
         identity: watch::Receiver<Identity>,
         inputs: mpsc::Sender<Input>,
         echoes: mpsc::Sender<Event>,
+        sockets: &UdpSockets,
     ) -> std::io::Result<Self> {
-        let endpoint = node::link::endpoint(EndpointConfig::default(), None, node::bind::udp_client()?)?;
+        let socket = node::bind::udp_client()?;
+        let endpoint = node::link::endpoint(EndpointConfig::default(), None, socket, sockets)?;
         Ok(Self { edge, endpoint, identity, relay, inputs, echoes })
     }
 

@@ -26,15 +26,16 @@ use hyper::header::{ALLOW, CONTENT_TYPE, HeaderMap, HeaderValue};
 use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
-use metrics_exporter_prometheus::PrometheusHandle;
 use tokio::net::TcpStream;
 use tokio::sync::oneshot;
 use tokio::task::JoinSet;
-use tokio::time::{interval, sleep, timeout};
+use tokio::time::{sleep, timeout};
 use tracing::{debug, warn};
 
+use crate::metrics::Page;
+
 pub use pulse::Pulse;
-pub use readiness::Readiness;
+pub use readiness::{Readiness, State};
 
 /// Connections at the same time; a further one is closed. A scraper, a balancer and an operator need three.
 pub const CONNECTIONS_MAX: usize = 64;
@@ -47,9 +48,6 @@ const HEAD_READ_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// How long a connection may live. It carries one request, so this is the head's time and as much for the answer.
 const CONNECTION_LIFETIME: Duration = Duration::from_secs(10);
-
-/// Histogram samples pile up in memory between two upkeeps.
-const UPKEEP_INTERVAL: Duration = Duration::from_secs(5);
 
 /// How long to leave a failing `accept` alone. Out of file descriptors it fails at once, and would spin.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
@@ -96,11 +94,11 @@ impl Admin {
     /// The system has no thread or no file descriptor left.
     pub fn spawn(
         listener: TcpListener,
-        prometheus: PrometheusHandle,
+        metrics: Page,
         pulse: Pulse,
         readiness: Readiness,
     ) -> io::Result<Self> {
-        Self::start(listener, Pages { prometheus, pulse, readiness, further: None })
+        Self::start(listener, Pages { metrics, pulse, readiness, further: None })
     }
 
     /// The same with pages that not all nodes have.
@@ -110,12 +108,12 @@ impl Admin {
     /// As with [`Self::spawn`].
     pub fn spawn_with(
         listener: TcpListener,
-        prometheus: PrometheusHandle,
+        metrics: Page,
         pulse: Pulse,
         readiness: Readiness,
         further: Box<dyn Further>,
     ) -> io::Result<Self> {
-        Self::start(listener, Pages { prometheus, pulse, readiness, further: Some(further) })
+        Self::start(listener, Pages { metrics, pulse, readiness, further: Some(further) })
     }
 
     fn start(listener: TcpListener, pages: Pages) -> io::Result<Self> {
@@ -156,12 +154,10 @@ impl Drop for Admin {
 
 async fn serve(listener: tokio::net::TcpListener, pages: Arc<Pages>, mut stopped: oneshot::Receiver<()>) {
     let mut connections = JoinSet::new();
-    let mut upkeep = interval(UPKEEP_INTERVAL);
     loop {
         tokio::select! {
             biased;
             _ = &mut stopped => return,
-            _ = upkeep.tick() => pages.prometheus.run_upkeep(),
             Some(ended) = connections.join_next() => {
                 if let Err(error) = ended {
                     warn!(%error, "an admin request panicked");
@@ -201,7 +197,7 @@ async fn answer_one(stream: TcpStream, pages: Arc<Pages>) {
 }
 
 struct Pages {
-    prometheus: PrometheusHandle,
+    metrics: Page,
     pulse: Pulse,
     readiness: Readiness,
     further: Option<Box<dyn Further>>,
@@ -253,7 +249,7 @@ impl Pages {
     }
 
     fn metrics(&self) -> Response<Full<Bytes>> {
-        response(StatusCode::OK, METRICS_TYPE, self.prometheus.render())
+        response(StatusCode::OK, METRICS_TYPE, self.metrics.render())
     }
 
     fn health(&self) -> Response<Full<Bytes>> {
@@ -266,12 +262,15 @@ impl Pages {
     }
 
     fn ready(&self) -> Response<Full<Bytes>> {
-        let reasons = self.readiness.reasons();
-        if reasons.is_empty() {
-            return response(StatusCode::OK, JSON_TYPE, r#"{"ready":true}"#);
+        let state = self.readiness.state();
+        let mut body = serde_json::json!({ "ready": state.reasons.is_empty() });
+        for (key, list) in [("reasons", &state.reasons), ("missing", &state.missing)] {
+            if !list.is_empty() {
+                body[key] = serde_json::json!(list);
+            }
         }
-        let body = serde_json::json!({ "ready": false, "reasons": *reasons }).to_string();
-        response(StatusCode::SERVICE_UNAVAILABLE, JSON_TYPE, body)
+        let status = if state.reasons.is_empty() { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+        response(status, JSON_TYPE, body.to_string())
     }
 }
 

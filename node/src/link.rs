@@ -2,6 +2,8 @@
 //!
 //! Readers only read and writers only write; whatever goes wrong with one stream ends the whole link.
 
+mod metrics;
+
 use std::net::UdpSocket;
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,7 +20,9 @@ use quinn::{
 use tokio::task::JoinSet;
 
 use crate::outbox::{Drain, LinkOutboxes, Taken, outbox};
-use crate::udp;
+use crate::udp::{self, UdpSockets};
+
+pub use metrics::{LinkMetrics, Queued, Seen};
 
 /// After so long without a packet a link is dead, for QUIC too.
 pub const IDLE_MAX: Duration = Duration::from_secs(3);
@@ -69,9 +73,10 @@ pub fn endpoint(
     mut config: EndpointConfig,
     server: Option<ServerConfig>,
     socket: UdpSocket,
+    sockets: &UdpSockets,
 ) -> std::io::Result<Endpoint> {
     config.max_udp_payload_size(UDP_PAYLOAD_MAX).expect("more than QUIC's least, 1,200");
-    udp::endpoint(config, server, socket)
+    udp::endpoint(config, server, socket, sockets)
 }
 
 /// QUIC's settings for a link, the same at both ends: no stream is allowed that is not used, since quinn allocates for

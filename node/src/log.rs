@@ -3,12 +3,16 @@
 //! `main` calls [`init`] once, after the configuration is read.
 //!
 //! What must stay true: control characters that came from outside are escaped, in messages and in fields, so that
-//! nobody rewrites a terminal or forges a line through our log.
+//! nobody rewrites a terminal or forges a line through our log; and whoever makes us complain again and again fills no
+//! disk (`log/limit.rs`).
+
+mod limit;
 
 use std::fmt::{self, Write};
 use std::io::{self, IsTerminal};
 use std::str::FromStr;
 
+use tokio::time::sleep;
 use tracing::Subscriber;
 use tracing::field::Field;
 use tracing::level_filters::LevelFilter;
@@ -16,7 +20,10 @@ use tracing_subscriber::EnvFilter;
 use tracing_subscriber::field::MakeExt;
 use tracing_subscriber::fmt::format::{Writer, debug_fn};
 use tracing_subscriber::fmt::{FormatFields, MakeWriter};
+use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::{SubscriberInitExt, TryInitError};
+
+use limit::{LIMIT_EVERY, Limit};
 
 /// Which events are logged: a level, or directives such as `info,edge::door=debug`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -72,19 +79,32 @@ impl fmt::Display for Filter {
 
 /// Sends the process's events to stderr, coloured where that is a terminal and `NO_COLOR` is not set.
 ///
+/// What comes back must run for as long as the process does: it tells what was left out of the log.
+///
 /// # Errors
 ///
 /// The process has a subscriber already.
-pub fn init(filter: &Filter, format: Format) -> Result<(), TryInitError> {
+pub fn init(
+    filter: &Filter,
+    format: Format,
+) -> Result<impl Future<Output = ()> + Send + use<>, TryInitError> {
     let is_coloured =
         io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|set| set.is_empty());
-    subscriber(filter, format, is_coloured, io::stderr).try_init()
+    let limit = Limit::default();
+    subscriber(filter, format, is_coloured, limit.clone(), io::stderr).try_init()?;
+    Ok(async move {
+        loop {
+            sleep(LIMIT_EVERY).await;
+            limit.tell();
+        }
+    })
 }
 
 fn subscriber<W>(
     filter: &Filter,
     format: Format,
     is_coloured: bool,
+    limit: Limit,
     writer: W,
 ) -> Box<dyn Subscriber + Send + Sync>
 where
@@ -99,8 +119,10 @@ where
     let filter = EnvFilter::builder().parse(directives).expect("a Filter is parsed when it is made");
     let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(writer);
     match format {
-        Format::Text => Box::new(builder.with_ansi(is_coloured).fmt_fields(text_fields()).finish()),
-        Format::Json => Box::new(builder.json().flatten_event(true).finish()),
+        Format::Text => {
+            Box::new(builder.with_ansi(is_coloured).fmt_fields(text_fields()).finish().with(limit))
+        }
+        Format::Json => Box::new(builder.json().flatten_event(true).finish().with(limit)),
     }
 }
 
@@ -221,11 +243,38 @@ mod tests {
         }
     }
 
+    #[test]
+    fn what_is_complained_of_again_and_again_is_counted_and_not_written() {
+        let limit = Limit::default();
+        let complain = |times| {
+            for number in 0..times {
+                tracing::warn!(number, "refused");
+                tracing::info!(number, "linked");
+            }
+        };
+        let lines = logged_within(&limit, "info", Format::Text, || {
+            complain(50);
+            tracing::warn!("something else");
+            limit.tell();
+            complain(1);
+            limit.tell();
+        });
+
+        let count = |text: &str| lines.matches(text).count();
+        assert_eq!((count("refused"), count("linked"), count("something else")), (21, 51, 1), "{lines}");
+        assert_eq!((count("left out"), count("lines=30"), count("log.rs:")), (1, 1, 1), "{lines}");
+    }
+
     fn logged(filter: &str, format: Format, events: impl FnOnce()) -> String {
+        logged_within(&Limit::default(), filter, format, events)
+    }
+
+    fn logged_within(limit: &Limit, filter: &str, format: Format, events: impl FnOnce()) -> String {
         let lines = Arc::new(Mutex::new(Vec::new()));
         let writer = Arc::clone(&lines);
         let filter = filter.parse().expect("a filter");
-        let subscriber = subscriber(&filter, format, false, move || Lines(Arc::clone(&writer)));
+        let subscriber =
+            subscriber(&filter, format, false, limit.clone(), move || Lines(Arc::clone(&writer)));
         tracing::subscriber::with_default(subscriber, events);
         String::from_utf8(lines.lock().expect("no panic while logging").clone()).expect("text")
     }

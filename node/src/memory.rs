@@ -1,12 +1,14 @@
 //! The cluster's memory as a node sees it: the flags that say where it is, and the metrics of how it does. Alike for
 //! edges and relays.
 
+use std::time::Instant;
+
 use metrics::{Counter, Gauge};
 use store::redis::PREFIX_DEFAULT;
 use store::{ClassStats, ErrorKind, RedisConfig, Stats, Store};
 
 use crate::config::{ConfigError, Loaded, Secret};
-use crate::metrics::Registry;
+use crate::metrics::{Histogram, Registry};
 use crate::process::RunError;
 
 /// For `#[command(flatten)]`.
@@ -82,6 +84,58 @@ impl Place {
 pub struct StoreMetrics {
     connections: [ConnectionMetrics; 2],
     errors: [Counter; ErrorKind::ALL.len()],
+    operations: Vec<OperationMetrics>,
+}
+
+/// What a node asks of the store.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Operation {
+    /// [`Store::write_routes`].
+    WriteRoutes,
+    /// [`Store::index`].
+    Index,
+    /// [`Store::holders`].
+    Holders,
+    /// [`Store::beat`].
+    Beat,
+    /// [`Store::grant_lease`].
+    GrantLease,
+    /// [`Store::end_lease`].
+    EndLease,
+    /// [`Store::remove_routes`].
+    RemoveRoutes,
+    /// [`Store::sweep`].
+    Sweep,
+}
+
+impl Operation {
+    /// What edges ask.
+    pub const OF_EDGES: [Self; 4] = [Self::WriteRoutes, Self::Index, Self::Holders, Self::Beat];
+
+    /// What relays ask.
+    pub const OF_RELAYS: [Self; 5] =
+        [Self::GrantLease, Self::Beat, Self::EndLease, Self::RemoveRoutes, Self::Sweep];
+
+    fn label(self) -> &'static str {
+        match self {
+            Self::WriteRoutes => "write_routes",
+            Self::Index => "index",
+            Self::Holders => "holders",
+            Self::Beat => "beat",
+            Self::GrantLease => "grant_lease",
+            Self::EndLease => "end_lease",
+            Self::RemoveRoutes => "remove_routes",
+            Self::Sweep => "sweep",
+        }
+    }
+}
+
+#[derive(Debug)]
+struct OperationMetrics {
+    operation: Operation,
+    /// Done, and failed.
+    results: [Counter; 2],
+    took: Histogram,
 }
 
 #[derive(Debug)]
@@ -93,8 +147,8 @@ struct ConnectionMetrics {
 }
 
 impl StoreMetrics {
-    /// Registers all of them.
-    pub fn new(registry: &Registry) -> Self {
+    /// Registers all of them, for a node that asks `operations`.
+    pub fn new<const N: usize>(registry: &Registry, operations: [Operation; N]) -> Self {
         let name = |rest| registry.name(rest);
         let connections = ["writes", "reads"].map(|connection| {
             let labels = [("connection", connection)];
@@ -126,7 +180,40 @@ impl StoreMetrics {
                         errors, by kind.";
             registry.counter(&name("store_errors_total"), help, &[("kind", kind.label())])
         });
-        Self { connections, errors }
+        let took = registry.histograms(
+            &name("store_operation_seconds"),
+            "How long operations on the store took, failed ones too, in seconds; remove_routes waits for a second in between.",
+            "operation",
+            operations.map(Operation::label),
+        );
+        let operations = operations.into_iter().zip(took).map(|(operation, took)| {
+            let results = ["ok", "failed"].map(|result| {
+                let help = "Operations on the store that are over, by what they are for: ok, failed (the store was away, or did not answer).";
+                let labels = [("operation", operation.label()), ("result", result)];
+                registry.counter(&name("store_operations_total"), help, &labels)
+            });
+            OperationMetrics { operation, results, took }
+        });
+        Self { connections, errors, operations: operations.collect() }
+    }
+
+    /// Waits for what was `asked`, and counts it.
+    ///
+    /// # Errors
+    /// Those of what was asked.
+    pub async fn timed<T, E>(
+        &self,
+        operation: Operation,
+        asked: impl Future<Output = Result<T, E>>,
+    ) -> Result<T, E> {
+        let begun = Instant::now();
+        let result = asked.await;
+        let of_kind = |metrics: &&OperationMetrics| metrics.operation == operation;
+        if let Some(metrics) = self.operations.iter().find(of_kind) {
+            metrics.results[usize::from(result.is_err())].increment(1);
+            metrics.took.record(begun.elapsed());
+        }
+        result
     }
 
     /// Takes over what the store counted.

@@ -2,50 +2,60 @@
 //!
 //! A process may hold several nodes (`causeway dev`), and the macros of the `metrics` crate know one recorder per
 //! process, so each node owns a [`Registry`]. A node's `metrics.rs` makes every handle once, at start; the data
-//! path only touches handles; the admin listener renders [`Registry::handle`].
+//! path only touches handles; the admin listener renders [`Registry::page`].
 //!
 //! What must stay true: names begin with the node's prefix, counters end in `_total`, units are in the name
-//! (`_seconds`, `_bytes`), labels come from closed sets.
+//! (`_seconds`, `_bytes`), labels come from closed sets, and every series shows from the start: whatever clients send,
+//! there are never more.
 
-use std::collections::HashSet;
+mod eventloop;
+mod histogram;
+mod process;
+mod text;
+
+use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use ::metrics::{Counter, Gauge, Histogram, Key, KeyName, Label, Level, Metadata, Recorder};
-use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle, PrometheusRecorder};
+use ::metrics::{Counter, Gauge, Key, KeyName, Label, Level, Metadata, Recorder};
+use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle, PrometheusRecorder};
+use tokio::runtime::Handle;
+
+pub use eventloop::LoopMetrics;
+pub use histogram::{Histogram, Latencies};
+pub use text::{Kind, Text};
 
 static METADATA: Metadata<'static> = Metadata::new("node", Level::INFO, None);
+
+/// Writes a part of the page, on the admin listener's thread, when somebody asks for it.
+type Collector = Box<dyn Fn(&mut Text) + Send + Sync>;
 
 /// The metrics of one node; see the map above.
 pub struct Registry {
     recorder: PrometheusRecorder,
     prefix: String,
-    histograms: HashSet<String>,
+    collectors: Arc<Mutex<Vec<Collector>>>,
+}
+
+/// All metrics of a node as text.
+#[derive(Clone)]
+pub struct Page {
+    prometheus: PrometheusHandle,
+    collectors: Arc<Mutex<Vec<Collector>>>,
 }
 
 impl Registry {
     /// Creates the registry of the node whose names begin with `prefix` ("edge", "relay"), with
-    /// `<prefix>_build_info` and `<prefix>_start_time_seconds` in it.
-    ///
-    /// `buckets` lists every histogram with its upper bounds, ascending: the exporter wants them first.
-    ///
-    /// # Panics
-    ///
-    /// A histogram without buckets.
-    pub fn new(prefix: &str, version: &str, buckets: &[(&str, &[f64])]) -> Self {
-        let mut builder = PrometheusBuilder::new();
-        for &(name, bounds) in buckets {
-            assert!(bounds.is_sorted(), "{name}: bucket bounds ascend");
-            builder = builder
-                .set_buckets_for_metric(Matcher::Full(name.to_owned()), bounds)
-                .expect("a histogram has at least one bucket");
-        }
+    /// `<prefix>_build_info`, `<prefix>_start_time_seconds` and what the operating system says of the process in it.
+    pub fn new(prefix: &str, version: &str) -> Self {
         let registry = Self {
-            recorder: builder.build_recorder(),
+            recorder: PrometheusBuilder::new().build_recorder(),
             prefix: format!("{prefix}_"),
-            histograms: buckets.iter().map(|&(name, _)| name.to_owned()).collect(),
+            collectors: Arc::default(),
         };
-        registry.register_process(prefix, version);
+        registry.register_build(prefix, version);
+        registry.collect(process::process);
         registry
     }
 
@@ -82,17 +92,71 @@ impl Registry {
         self.recorder.register_gauge(&self.key(name, labels), &METADATA)
     }
 
-    /// Registers a histogram, which shows with empty buckets at once.
-    ///
-    /// Samples wait in memory until the next scrape or upkeep (every 5 s): measure a share of the messages.
+    /// Registers a counter of seconds.
     ///
     /// # Panics
     ///
-    /// A name that [`Registry::new`] was not given buckets for, or as with [`Registry::gauge`].
-    pub fn histogram(&self, name: &str, help: &'static str, labels: &[(&'static str, &str)]) -> Histogram {
-        assert!(self.histograms.contains(name), "{name}: its buckets were not given to Registry::new");
-        self.recorder.describe_histogram(KeyName::from(name.to_owned()), None, help.into());
-        self.recorder.register_histogram(&self.key(name, labels), &METADATA)
+    /// As with [`Registry::counter`].
+    pub fn seconds(&self, name: &str, help: &'static str) -> Seconds {
+        assert!(name.ends_with("_seconds_total"), "{name}: counters of time end in _seconds_total");
+        let (name, seconds) = (self.checked(name), Seconds::default());
+        let shown = seconds.clone();
+        self.collect(move |text| text.single(&name, Kind::Counter, help, shown.value()));
+        seconds
+    }
+
+    /// Registers a histogram of durations, which shows with empty buckets at once.
+    ///
+    /// # Panics
+    ///
+    /// A name that does not begin with the prefix or does not end in `_seconds`.
+    pub fn histogram(&self, name: &str, help: &'static str) -> Histogram {
+        let [histogram] = self.histogram_family(name, help, [&[]]);
+        histogram
+    }
+
+    /// Registers a histogram of durations for each `value` of `label`.
+    ///
+    /// # Panics
+    ///
+    /// As with [`Registry::histogram`].
+    pub fn histograms<const N: usize>(
+        &self,
+        name: &str,
+        help: &'static str,
+        label: &'static str,
+        values: [&'static str; N],
+    ) -> [Histogram; N] {
+        let labels = values.map(|value| [(label, value)]);
+        self.histogram_family(name, help, labels.each_ref().map(|labels| &labels[..]))
+    }
+
+    fn histogram_family<const N: usize>(
+        &self,
+        name: &str,
+        help: &'static str,
+        labels: [&[(&'static str, &'static str)]; N],
+    ) -> [Histogram; N] {
+        assert!(name.ends_with("_seconds"), "{name}: histograms are of durations");
+        let histograms: [Histogram; N] = std::array::from_fn(|_| Histogram::default());
+        let (name, shown, labels) = (self.checked(name), histograms.clone(), labels.map(<[_]>::to_vec));
+        self.collect(move |text| {
+            text.family(&name, Kind::Histogram, help);
+            for (histogram, labels) in shown.iter().zip(&labels) {
+                histogram.write(text, &name, labels);
+            }
+        });
+        histograms
+    }
+
+    /// Adds to the page what `collector` writes when somebody asks for it.
+    pub fn collect(&self, collector: impl Fn(&mut Text) + Send + Sync + 'static) {
+        lock(&self.collectors).push(Box::new(collector));
+    }
+
+    /// Shows how the runtime does on which the node's data path runs.
+    pub fn collect_runtime(&self, runtime: Handle) {
+        self.collect(process::runtime(runtime, &self.prefix));
     }
 
     /// The whole name of a metric that several kinds of nodes have: `store_up` is `edge_store_up` for an edge.
@@ -101,11 +165,11 @@ impl Registry {
     }
 
     /// Returns what renders all of it, for the admin listener.
-    pub fn handle(&self) -> PrometheusHandle {
-        self.recorder.handle()
+    pub fn page(&self) -> Page {
+        Page { prometheus: self.recorder.handle(), collectors: Arc::clone(&self.collectors) }
     }
 
-    fn register_process(&self, prefix: &str, version: &str) {
+    fn register_build(&self, prefix: &str, version: &str) {
         self.gauge(
             &format!("{prefix}_build_info"),
             "Always 1; the label tells the version that runs.",
@@ -122,13 +186,40 @@ impl Registry {
     }
 
     fn key(&self, name: &str, labels: &[(&'static str, &str)]) -> Key {
+        let name = self.checked(name);
+        let labels: Vec<_> =
+            labels.iter().map(|&(label, value)| Label::new(label, value.to_owned())).collect();
+        Key::from_parts(name, labels)
+    }
+
+    fn checked(&self, name: &str) -> String {
         assert!(name.starts_with(&self.prefix), "{name}: names begin with {}", self.prefix);
         let allowed = |letter: char| matches!(letter, 'a'..='z' | '0'..='9' | '_');
         assert!(name.chars().all(allowed), "{name}: small letters, digits and _ only");
-        let labels: Vec<_> =
-            labels.iter().map(|&(label, value)| Label::new(label, value.to_owned())).collect();
-        Key::from_parts(name.to_owned(), labels)
+        name.to_owned()
     }
+}
+
+impl Page {
+    /// All of it, in the Prometheus text format.
+    pub fn render(&self) -> String {
+        let mut text = Text::default();
+        for collector in lock(&self.collectors).iter() {
+            collector(&mut text);
+        }
+        self.prometheus.render() + &text.into_string()
+    }
+}
+
+impl fmt::Debug for Page {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("Page").finish_non_exhaustive()
+    }
+}
+
+fn lock(collectors: &Mutex<Vec<Collector>>) -> MutexGuard<'_, Vec<Collector>> {
+    // A collector that panicked wrote a part of one page; the list is whole.
+    collectors.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
 }
 
 /// A counter that is told its value again and again. Of the many that a node tells each turn, those that stand still cost
@@ -149,12 +240,29 @@ impl Total {
     }
 }
 
+/// A counter of time, which the exporter has none for; clones share it.
+#[derive(Debug, Clone, Default)]
+pub struct Seconds {
+    nanos: Arc<AtomicU64>,
+}
+
+impl Seconds {
+    /// Counts some more.
+    pub fn add(&self, duration: Duration) {
+        self.nanos.fetch_add(u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX), Ordering::Relaxed);
+    }
+
+    fn value(&self) -> f64 {
+        self.nanos.load(Ordering::Relaxed) as f64 / 1e9
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     fn registry() -> Registry {
-        Registry::new("edge", "1.2.3", &[("edge_turn_seconds", &[0.001, 0.01, 0.1])])
+        Registry::new("edge", "1.2.3")
     }
 
     fn line<'t>(text: &'t str, start: &str) -> &'t str {
@@ -166,28 +274,28 @@ mod tests {
         let registry = registry();
         let _counter = registry.counter("edge_pushes_total", "Grows with each push.", &[("door", "line")]);
         let _gauge = registry.gauge("edge_clients", "Clients held now.", &[]);
-        let _histogram = registry.histogram("edge_turn_seconds", "How long a turn took.", &[]);
+        let _histogram = registry.histogram("edge_turn_seconds", "How long a turn took.");
 
-        let text = registry.handle().render();
+        let text = registry.page().render();
 
         line(&text, "# HELP edge_pushes_total Grows with each push.");
         line(&text, "# TYPE edge_pushes_total counter");
         assert_eq!(line(&text, "edge_pushes_total"), r#"edge_pushes_total{door="line"} 0"#);
         assert_eq!(line(&text, "edge_clients"), "edge_clients 0");
         line(&text, "# TYPE edge_turn_seconds histogram");
-        assert_eq!(line(&text, "edge_turn_seconds_bucket"), r#"edge_turn_seconds_bucket{le="0.001"} 0"#);
+        assert_eq!(line(&text, "edge_turn_seconds_bucket"), r#"edge_turn_seconds_bucket{le="0.00001"} 0"#);
         assert_eq!(line(&text, "edge_turn_seconds_count"), "edge_turn_seconds_count 0");
     }
 
     #[test]
     fn samples_fall_into_the_buckets_given() {
         let registry = registry();
-        let turn = registry.histogram("edge_turn_seconds", "How long a turn took.", &[]);
+        let turn = registry.histogram("edge_turn_seconds", "How long a turn took.");
 
-        turn.record(0.005);
-        turn.record(7.0);
+        turn.record(Duration::from_millis(5));
+        turn.record(Duration::from_secs(7));
 
-        let text = registry.handle().render();
+        let text = registry.page().render();
         assert_eq!(line(&text, r#"edge_turn_seconds_bucket{le="0.001"}"#).rsplit(' ').next(), Some("0"));
         assert_eq!(line(&text, r#"edge_turn_seconds_bucket{le="0.01"}"#).rsplit(' ').next(), Some("1"));
         assert_eq!(line(&text, r#"edge_turn_seconds_bucket{le="+Inf"}"#).rsplit(' ').next(), Some("2"));
@@ -202,8 +310,8 @@ mod tests {
 
         counter.increment(3);
 
-        assert_eq!(line(&first.handle().render(), "edge_pushes_total"), "edge_pushes_total 3");
-        assert_eq!(line(&second.handle().render(), "edge_pushes_total"), "edge_pushes_total 0");
+        assert_eq!(line(&first.page().render(), "edge_pushes_total"), "edge_pushes_total 3");
+        assert_eq!(line(&second.page().render(), "edge_pushes_total"), "edge_pushes_total 0");
     }
 
     #[test]
@@ -215,7 +323,7 @@ mod tests {
         first.increment(1);
         second.increment(1);
 
-        let text = registry.handle().render();
+        let text = registry.page().render();
         assert_eq!(line(&text, "edge_pushes_total{"), r#"edge_pushes_total{door="line"} 2"#);
     }
 
@@ -223,7 +331,7 @@ mod tests {
     fn every_node_tells_its_version_and_start() {
         let before = SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970").as_secs_f64();
 
-        let text = registry().handle().render();
+        let text = registry().page().render();
 
         assert_eq!(line(&text, "edge_build_info"), r#"edge_build_info{version="1.2.3"} 1"#);
         let started = line(&text, "edge_start_time_seconds").rsplit(' ').next().expect("a value");
@@ -236,7 +344,7 @@ mod tests {
         let registry = registry();
         let _counter = registry.counter("edge_pushes_total", "Grows.", &[("door", "a\"b\\c\nd")]);
 
-        let text = registry.handle().render();
+        let text = registry.page().render();
 
         assert_eq!(line(&text, "edge_pushes_total"), r#"edge_pushes_total{door="a\"b\\c\nd"} 0"#);
     }
@@ -254,8 +362,64 @@ mod tests {
     }
 
     #[test]
-    #[should_panic(expected = "its buckets were not given")]
-    fn a_histogram_without_buckets_is_our_mistake() {
-        let _histogram = registry().histogram("edge_other_seconds", "", &[]);
+    #[should_panic(expected = "histograms are of durations")]
+    fn a_histogram_without_its_unit_is_our_mistake() {
+        let _histogram = registry().histogram("edge_other", "");
+    }
+
+    #[test]
+    fn histograms_of_one_name_share_its_help() {
+        let registry = registry();
+        let [link, local] = registry.histograms("edge_way_seconds", "How long.", "way", ["link", "local"]);
+        link.record(Duration::from_micros(1));
+        local.record(Duration::from_secs(1));
+
+        let text = registry.page().render();
+
+        assert_eq!(text.matches("# TYPE edge_way_seconds histogram").count(), 1);
+        assert_eq!(
+            line(&text, r#"edge_way_seconds_sum{way="link"}"#),
+            r#"edge_way_seconds_sum{way="link"} 0.000001"#
+        );
+        assert_eq!(
+            line(&text, r#"edge_way_seconds_sum{way="local"}"#),
+            r#"edge_way_seconds_sum{way="local"} 1"#
+        );
+    }
+
+    #[test]
+    fn time_is_counted_in_fractions_of_seconds() {
+        let registry = registry();
+        let busy = registry.seconds("edge_busy_seconds_total", "How long.");
+        busy.add(Duration::from_millis(250));
+        busy.add(Duration::from_millis(500));
+        assert_eq!(line(&registry.page().render(), "edge_busy"), "edge_busy_seconds_total 0.75");
+    }
+
+    #[tokio::test]
+    async fn the_process_and_its_runtime_show_what_they_use() {
+        let registry = registry();
+        registry.collect_runtime(Handle::current());
+
+        let text = registry.page().render();
+
+        let value = |name: &str| -> f64 {
+            line(&text, &format!("{name} "))
+                .rsplit(' ')
+                .next()
+                .and_then(|value| value.parse().ok())
+                .expect("a number")
+        };
+        for name in
+            ["process_resident_memory_bytes", "process_open_fds", "process_max_fds", "process_threads"]
+        {
+            assert!(value(name) > 0.0, "{name}");
+        }
+        for name in ["process_cpu_seconds_total", "edge_runtime_tasks", "edge_runtime_busy_seconds_total"] {
+            assert!(value(name) >= 0.0, "{name}");
+        }
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970").as_secs_f64();
+        let age = now - value("process_start_time_seconds");
+        assert!((-2.0..3600.0).contains(&age), "this process is {age} s old");
     }
 }

@@ -85,6 +85,11 @@ impl<E: Copy> Outbox<E> {
         Ok(())
     }
 
+    /// Bytes that wait in it.
+    pub fn queued_bytes(&self) -> usize {
+        lock(&self.shared).bytes
+    }
+
     /// Lets the writer finish what is queued and then end for reason `why`. Only the first call counts.
     pub fn close(&self, why: E) {
         self.end(why, false);
@@ -93,11 +98,6 @@ impl<E: Copy> Outbox<E> {
     /// Throws away what is queued and ends the writer for reason `why`. Only the first close counts.
     pub fn abort(&self, why: E) {
         self.end(why, true);
-    }
-
-    /// Bytes that wait; of a queue that nobody writes any more, as many as it may have.
-    pub fn bytes(&self) -> usize {
-        lock(&self.shared).bytes
     }
 
     fn end(&self, why: E, discard: bool) {
@@ -164,7 +164,8 @@ impl<E> Drop for Drain<E> {
     fn drop(&mut self) {
         let mut shared = lock(&self.shared);
         shared.frames = VecDeque::new();
-        shared.bytes = shared.bytes_max;
+        shared.bytes = 0;
+        shared.bytes_max = 0;
     }
 }
 
@@ -212,9 +213,10 @@ mod tests {
     fn a_queue_takes_its_limit_and_not_a_byte_more() {
         let (outbox, mut drain) = outbox::<u16>(4);
         assert_eq!(outbox.push(frame("abcd")), Ok(()));
-        assert_eq!(outbox.push(frame("e")), Err(Full));
+        assert_eq!((outbox.push(frame("e")), outbox.queued_bytes()), (Err(Full), 4));
         let mut batch = Vec::new();
         assert!(drain.try_take(&mut batch, 1));
+        assert_eq!(outbox.queued_bytes(), 0);
         assert_eq!((batch, outbox.push(frame("e"))), (vec![frame("abcd")], Ok(())));
     }
 

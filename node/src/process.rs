@@ -67,10 +67,13 @@ pub fn start<E: Display>(
     warnings: &[String],
     body: impl AsyncFnOnce(watch::Receiver<bool>) -> Result<(), E>,
 ) -> Exit {
-    if let Err(error) = log::init(&common.log_level, common.log_format) {
-        eprintln!("error: cannot write a log: {error}");
-        return Exit::Failed;
-    }
+    let telling = match log::init(&common.log_level, common.log_format) {
+        Ok(telling) => telling,
+        Err(error) => {
+            eprintln!("error: cannot write a log: {error}");
+            return Exit::Failed;
+        }
+    };
     if let Err(error) = allocator::set_up() {
         tracing::warn!("memory is given back as late as the allocator likes: {error}");
     }
@@ -88,6 +91,7 @@ pub fn start<E: Display>(
         runtime.block_on(async {
             let (stop, stopped) = watch::channel(false);
             let signals = tokio::spawn(obey_signals(stop));
+            tokio::spawn(telling);
             let done = body(stopped).await;
             signals.abort();
             done

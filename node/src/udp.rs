@@ -4,6 +4,8 @@
 //! left, so that a node was woken once more for each packet that it had sent: at 5,000 messages a second, for nothing every
 //! other time. Here a socket is registered for reading, and for writing only while the kernel refuses a packet.
 
+mod metrics;
+
 use std::fmt;
 use std::io::{self, IoSliceMut};
 use std::net::{SocketAddr, UdpSocket};
@@ -17,7 +19,10 @@ use quinn::{AsyncUdpSocket, Endpoint, EndpointConfig, ServerConfig, TokioRuntime
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
-/// An endpoint on `socket`, which is bound and does not block; one with `server` accepts connections too.
+pub use metrics::UdpSockets;
+
+/// An endpoint on `socket`, which is bound and does not block, and from now on one of `sockets`; one with `server` accepts
+/// connections too.
 ///
 /// # Errors
 /// The system does not let us watch the socket.
@@ -25,8 +30,10 @@ pub fn endpoint(
     config: EndpointConfig,
     server: Option<ServerConfig>,
     socket: UdpSocket,
+    sockets: &UdpSockets,
 ) -> io::Result<Endpoint> {
     let socket = Arc::new(Socket::new(socket)?);
+    sockets.add(&socket);
     Endpoint::new_with_abstract_socket(config, server, socket, Arc::new(TokioRuntime))
 }
 

@@ -240,6 +240,13 @@ pub enum LaneFrame<'a> {
         /// What.
         answer: Answer,
     },
+    /// Edge → relay → the same edge: whether a lane carries what it should.
+    Canary {
+        /// Whose.
+        source: Member,
+        /// Which; not one of the numbers of publications.
+        number: u64,
+    },
 }
 
 /// A publication on its way to other edges.

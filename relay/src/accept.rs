@@ -1,8 +1,6 @@
 //! Accepts links: QUIC handshake, certificate, streams. Each in a task of its own, so that a slow one delays nobody.
 
-use std::net::SocketAddr;
-use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant};
+use std::sync::Arc;
 
 use certs::link::PeerNameError;
 use proto::id::NodeName;
@@ -51,7 +49,6 @@ pub(crate) async fn accept(
     metrics: Arc<Metrics>,
 ) {
     let opening = Lobby::new(OPENING_LINKS_MAX);
-    let complaints = Arc::new(Complaints::default());
     let mut links = JoinSet::new();
     let mut last_key = 0;
     while let Some(incoming) = endpoint.accept().await {
@@ -64,7 +61,7 @@ pub(crate) async fn accept(
         last_key += 1;
         let mut stay = opening.enter(last_key, incoming.remote_address().ip());
         let (link, inputs, pings) = (LinkKey(last_key), inputs.clone(), pings.clone());
-        let (metrics, complaints) = (Arc::clone(&metrics), Arc::clone(&complaints));
+        let metrics = Arc::clone(&metrics);
         links.spawn(async move {
             let address = incoming.remote_address();
             let opened = tokio::select! {
@@ -77,35 +74,12 @@ pub(crate) async fn accept(
                 Ok(serving) => serving.run(link, &inputs).await,
                 Err(error) => {
                     metrics.handshake_failed();
-                    complaints.refused(address, &error);
+                    tracing::warn!(%address, "refused a link: {error}");
                 }
             }
         });
     }
 }
-
-/// Links that were refused, for the log: one is an operator's mistake, a thousand a second are somebody's intent, and the
-/// metric counts them all.
-#[derive(Debug, Default)]
-struct Complaints {
-    last: Mutex<Option<Instant>>,
-}
-
-impl Complaints {
-    fn refused(&self, address: SocketAddr, error: &OpenError) {
-        let now = Instant::now();
-        let mut last = self.last.lock().expect("nobody panics while holding it");
-        if last.is_none_or(|last| now >= last + COMPLAIN_EVERY) {
-            *last = Some(now);
-            tracing::warn!(%address, "refused a link: {error}");
-        } else {
-            tracing::debug!(%address, "refused a link: {error}");
-        }
-    }
-}
-
-/// Refused links are in the log so often at most.
-const COMPLAIN_EVERY: Duration = Duration::from_secs(1);
 
 /// A link at work.
 struct Serving {

@@ -209,6 +209,8 @@ pub struct Tally {
     pub answers_lost: u64,
     /// Publications that are missing between two of the same source and lane.
     pub gaps: u64,
+    /// Messages of edges to themselves that were sent back.
+    pub canaries: u64,
     /// Joins.
     pub joins: u64,
     /// Leaves.

@@ -10,12 +10,13 @@ use quinn::Connection;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::sleep_until;
 
-use node::admin::{Pulse, Readiness};
+use node::admin::{Pulse, Readiness, State};
 use node::freeze::{TICK, frozen_for};
-use node::link::close;
+use node::link::{Queued, Seen, close};
+use node::metrics::LoopMetrics;
 
 use crate::console::Desk;
-use crate::core::{Action, Event, LinkKey, LinkOutboxes, Router};
+use crate::core::{Action, Event, LinkKey, LinkOutboxes, Router, Tally};
 use crate::heartbeat::Heartbeat;
 use crate::metrics::Metrics;
 
@@ -23,6 +24,11 @@ use crate::metrics::Metrics;
 #[derive(Debug)]
 pub(crate) enum Input {
     Event(Event),
+    /// One of those whose way through this relay is timed.
+    Timed {
+        event: Event,
+        since: Instant,
+    },
     LinkOpened {
         link: LinkKey,
         certificate: NodeName,
@@ -49,17 +55,27 @@ pub(crate) struct EventLoop {
     /// New links and their pings, and what the store answers: taken before everything else.
     pub(crate) pings: mpsc::Receiver<Input>,
     pub(crate) metrics: Arc<Metrics>,
+    pub(crate) loop_metrics: LoopMetrics,
     pub(crate) pulse: Pulse,
     pub(crate) readiness: Readiness,
     pub(crate) stop: watch::Receiver<bool>,
     /// Where operators ask.
     pub(crate) desk: Desk,
-    pub(crate) links: HashMap<LinkKey, (Connection, Option<oneshot::Sender<()>>)>,
+    pub(crate) links: HashMap<LinkKey, Linked>,
+    pub(crate) was_complete: bool,
+}
+
+/// What the shell needs of a link.
+pub(crate) struct Linked {
+    connection: Connection,
+    outboxes: LinkOutboxes,
+    admit: Option<oneshot::Sender<()>>,
+    seen: Seen,
 }
 
 impl EventLoop {
     pub(crate) async fn run(mut self) {
-        self.readiness.set(Vec::new());
+        self.readiness.set(State::default());
         let mut batch = Vec::with_capacity(BATCH);
         let mut next_tick = Instant::now();
         loop {
@@ -78,24 +94,34 @@ impl EventLoop {
             if let Some(late) = frozen_for(now, next_tick) {
                 self.thaw(now, late, &mut batch);
             }
+            let inputs = batch.len();
             for input in batch.drain(..) {
                 self.input(now, input);
             }
             if let Some(ask) = ask {
-                let links = self.links.iter().map(|(&link, (connection, _))| (link, connection));
+                let links = self.links.iter().map(|(&link, linked)| (link, &linked.connection));
                 self.desk.answer(now, ask, &mut self.router, &self.heartbeat.store_stats(), links);
             }
             if now >= next_tick {
                 next_tick = now + TICK;
                 self.router.handle(now, Event::Clock { unix: unix() });
                 self.metrics.store.record(&self.heartbeat.store_stats());
+                self.loop_metrics.waiting(self.inputs.len());
+                self.look_at_links();
             }
             if self.router.poll_timeout().is_some_and(|due| due <= now) {
                 self.router.handle_timeout(now);
             }
             self.act();
-            self.metrics.record(self.router.tally(now));
+            let tally = self.router.tally(now);
+            if tally.is_complete != self.was_complete {
+                self.was_complete = tally.is_complete;
+                let Tally { is_complete, edges, leases, lost, .. } = *tally;
+                tracing::info!(is_complete, edges, leases, lost, "completeness changed");
+            }
+            self.metrics.record(tally);
             self.pulse.beat_at(now);
+            self.loop_metrics.turned(now, inputs);
         }
         self.farewell().await;
     }
@@ -104,12 +130,18 @@ impl EventLoop {
         match input {
             Input::Event(event) => {
                 if let Event::LinkClosed { link } = &event {
-                    self.links.remove(link);
+                    self.remove(*link);
                 }
                 self.router.handle(now, event);
             }
+            Input::Timed { event, since } => {
+                self.router.handle(now, event);
+                self.metrics.stage.record(since.elapsed());
+            }
             Input::LinkOpened { link, certificate, outboxes, connection, admit } => {
-                self.links.insert(link, (connection, Some(admit)));
+                let admit = Some(admit);
+                let linked = Linked { connection, outboxes: outboxes.clone(), admit, seen: Seen::default() };
+                self.links.insert(link, linked);
                 self.router.handle(now, Event::LinkOpened { link, certificate, outboxes });
             }
         }
@@ -121,7 +153,7 @@ impl EventLoop {
                 Action::Admit { link, edge } => self.admit(link, &edge.to_string()),
                 Action::Close { link, code, reason } => {
                     tracing::info!(link = link.0, ?code, reason, "closing a link");
-                    if let Some((connection, _)) = self.links.remove(&link) {
+                    if let Some(connection) = self.remove(link) {
                         close(&connection, code, &reason);
                     }
                 }
@@ -139,10 +171,25 @@ impl EventLoop {
     }
 
     fn address(&self, link: LinkKey) -> String {
-        self.links
-            .get(&link)
-            .map(|(connection, _)| connection.remote_address().to_string())
-            .unwrap_or_default()
+        self.links.get(&link).map(|linked| linked.connection.remote_address().to_string()).unwrap_or_default()
+    }
+
+    fn remove(&mut self, link: LinkKey) -> Option<Connection> {
+        let Linked { connection, mut seen, .. } = self.links.remove(&link)?;
+        self.metrics.links.count(&mut seen, &connection.stats());
+        Some(connection)
+    }
+
+    fn look_at_links(&mut self) {
+        let (mut queued, mut rtt_max) = (Queued::default(), Duration::ZERO);
+        for Linked { connection, outboxes, seen, .. } in self.links.values_mut() {
+            let stats = connection.stats();
+            rtt_max = rtt_max.max(stats.path.rtt);
+            self.metrics.links.count(seen, &stats);
+            queued.add(outboxes);
+        }
+        self.metrics.links.queued(queued);
+        self.metrics.rtt_max.set(rtt_max.as_secs_f64());
     }
 
     /// Nothing that was read before a freeze counts: links end, and so do those that wait to be begun.
@@ -157,20 +204,20 @@ impl EventLoop {
                 close(connection, CloseCode::Froze, "the relay stood still");
                 false
             }
-            Input::Event(_) => true,
+            Input::Event(_) | Input::Timed { .. } => true,
         });
     }
 
     fn admit(&mut self, link: LinkKey, edge: &str) {
         tracing::info!(link = link.0, edge, "edge linked");
-        if let Some(admit) = self.links.get_mut(&link).and_then(|(_, admit)| admit.take()) {
+        if let Some(admit) = self.links.get_mut(&link).and_then(|linked| linked.admit.take()) {
             // The link may have ended meanwhile.
             let _ = admit.send(());
         }
     }
 
     async fn farewell(mut self) {
-        self.readiness.set(vec!["stopping".into()]);
+        self.readiness.set(State { reasons: vec!["stopping".into()], missing: Vec::new() });
         self.router.handle(Instant::now(), Event::Stop);
         self.act();
         tokio::time::sleep(FAREWELL).await;

@@ -7,6 +7,7 @@ use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
+use node::memory::Operation;
 use proto::id::{EdgeId, NodeName};
 use store::{Beat, Lease, Stats, Store, StoreError};
 use tokio::sync::{Notify, mpsc};
@@ -14,6 +15,7 @@ use tokio::time::sleep;
 
 use crate::core::{Action, Event};
 use crate::eventloop::{Input, unix};
+use crate::metrics::Metrics;
 
 /// Orders that wait: a lease for each of 1,000 edges that come at once. The store answers within its timeout, so only one
 /// that hangs fills this.
@@ -35,6 +37,7 @@ pub(crate) struct Heartbeat {
     /// Edges whose routes could not be removed: that is told once.
     failing: Arc<Mutex<BTreeSet<EdgeId>>>,
     sweeps: Arc<Notify>,
+    metrics: Arc<Metrics>,
 }
 
 /// What to do, in the order given.
@@ -51,13 +54,14 @@ impl Heartbeat {
         store: Store,
         answers: mpsc::Sender<Input>,
         sweeps: Arc<Notify>,
+        metrics: Arc<Metrics>,
     ) -> (Self, impl Future<Output = ()> + Send + 'static) {
         let (orders, receiver) = mpsc::channel(ORDERS_MAX);
         // There is one at a time.
         let (beats, beat_receiver) = mpsc::channel(1);
-        let task = obey(store.clone(), beat_receiver, receiver, answers.clone());
+        let task = obey(store.clone(), beat_receiver, receiver, answers.clone(), Arc::clone(&metrics));
         let failing = Arc::default();
-        (Self { relay, store, answers, beats, orders, failing, sweeps }, task)
+        (Self { relay, store, answers, beats, orders, failing, sweeps, metrics }, task)
     }
 
     /// How the store does.
@@ -81,9 +85,10 @@ impl Heartbeat {
             Action::EndLease { edge, score } => Order::End(edge, score),
             Action::RemoveRoutes { edge } => {
                 let (store, answers) = (self.store.clone(), self.answers.clone());
-                let failing = Arc::clone(&self.failing);
+                let (failing, metrics) = (Arc::clone(&self.failing), Arc::clone(&self.metrics));
                 tokio::spawn(async move {
-                    let result = store.remove_routes(&edge).await;
+                    let removing = store.remove_routes(&edge);
+                    let result = metrics.store.timed(Operation::RemoveRoutes, removing).await;
                     match result {
                         Ok(routes) => {
                             lock(&failing).remove(&edge);
@@ -130,12 +135,14 @@ async fn obey(
     mut beats: mpsc::Receiver<Beat>,
     mut orders: mpsc::Receiver<Order>,
     answers: mpsc::Sender<Input>,
+    metrics: Arc<Metrics>,
 ) {
+    let store_metrics = &metrics.store;
     loop {
         let order = tokio::select! {
             biased;
             Some(beat) = beats.recv() => {
-                let result = store.beat(&beat).await;
+                let result = store_metrics.timed(Operation::Beat, store.beat(&beat)).await;
                 if answers.send(Input::Event(Event::Beaten { beat, result })).await.is_err() {
                     return;
                 }
@@ -146,11 +153,12 @@ async fn obey(
         };
         let event = match order {
             Order::Grant(lease, score) => {
-                let result = store.grant_lease(&lease, score).await;
+                let result =
+                    store_metrics.timed(Operation::GrantLease, store.grant_lease(&lease, score)).await;
                 Event::Granted { edge: lease.edge, score, result }
             }
             Order::End(edge, score) => {
-                let result = store.end_lease(&edge, score).await;
+                let result = store_metrics.timed(Operation::EndLease, store.end_lease(&edge, score)).await;
                 if result == Ok(true) {
                     tracing::info!(%edge, "edge reaped");
                 }

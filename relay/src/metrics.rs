@@ -1,8 +1,9 @@
 //! Every metric of a relay: name, unit, help. Handles are made once; counters are summed per turn of the event loop.
 
 use metrics::{Counter, Gauge};
-use node::memory::StoreMetrics;
-use node::metrics::{Registry, Total};
+use node::link::LinkMetrics;
+use node::memory::{Operation, StoreMetrics};
+use node::metrics::{Histogram, Registry, Total};
 
 use crate::core::Tally;
 
@@ -10,6 +11,11 @@ use crate::core::Tally;
 #[derive(Debug)]
 pub(crate) struct Metrics {
     pub(crate) store: StoreMetrics,
+    pub(crate) links: LinkMetrics,
+    /// The longest round trip of all links.
+    pub(crate) rtt_max: Gauge,
+    /// From a lane's reading until it is queued for those who get it: a sample.
+    pub(crate) stage: Histogram,
     edges: Gauge,
     lost: Gauge,
     leases: Gauge,
@@ -22,6 +28,7 @@ pub(crate) struct Metrics {
     gaps: Total,
     answers: Total,
     answers_lost: Total,
+    canaries: Total,
     joins: Total,
     leaves: Total,
     heartbeats: Total,
@@ -45,7 +52,16 @@ impl Metrics {
         let total = |name, help| registry.total(name, help, &[]);
         let gauge = |name, help| registry.gauge(name, help, &[]);
         Self {
-            store: StoreMetrics::new(registry),
+            store: StoreMetrics::new(registry, Operation::OF_RELAYS),
+            links: LinkMetrics::new(registry),
+            rtt_max: gauge(
+                "relay_link_rtt_max_seconds",
+                "The longest round trip of all links, as QUIC measures it, in seconds.",
+            ),
+            stage: registry.histogram(
+                "relay_stage_seconds",
+                "How long a batch of a lane's frames waited and took, from its reading until it was queued for its edges, in seconds: of every 64th.",
+            ),
             edges: gauge("relay_edges", "Edges linked now."),
             lost: gauge(
                 "relay_edges_lost",
@@ -87,6 +103,10 @@ impl Metrics {
             answers_lost: total(
                 "relay_answers_lost_total",
                 "Answers whose source had gone or whose lane was full.",
+            ),
+            canaries: total(
+                "relay_canaries_total",
+                "Messages of edges to themselves that were sent back: one a second from each linked edge.",
             ),
             joins: total(
                 "relay_joins_total",
@@ -174,6 +194,7 @@ impl Metrics {
             (&self.gaps, tally.gaps),
             (&self.answers, tally.answers),
             (&self.answers_lost, tally.answers_lost),
+            (&self.canaries, tally.canaries),
             (&self.joins, tally.joins),
             (&self.leaves, tally.leaves),
             (&self.heartbeats, tally.heartbeats),

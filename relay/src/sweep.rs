@@ -6,6 +6,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use node::memory::Operation;
 use store::Store;
 use tokio::sync::Notify;
 use tokio::time::{sleep, timeout};
@@ -29,7 +30,7 @@ pub(crate) async fn sweep(store: Store, every: Duration, wished: Arc<Notify>, me
         } else if timeout(every, wished.notified()).await.is_ok() {
             sleep(BEGINS_AFTER).await;
         }
-        let swept = store.sweep().await;
+        let swept = metrics.store.timed(Operation::Sweep, store.sweep()).await;
         metrics.swept(swept.ok());
         match swept {
             Ok(0) => tracing::info!("sweep: no route without an edge"),

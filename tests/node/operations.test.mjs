@@ -74,7 +74,7 @@ describe('the admin listener', { concurrency: true, timeout: 60_000 }, () => {
         const { text, series } = await metrics(node);
         for (const { name } of series) {
           const family = name.replace(/_(bucket|sum|count)$/, '');
-          assert.ok(name.startsWith(prefix), name);
+          assert.ok(name.startsWith(prefix) || name.startsWith('process_'), name);
           assert.match(text, new RegExp(`^# HELP (${name}|${family}) \\S`, 'm'));
           assert.match(text, new RegExp(`^# TYPE (${name}|${family}) (counter|gauge|histogram)$`, 'm'));
           if (new RegExp(`^# TYPE ${name} counter$`, 'm').test(text)) assert.match(name, /_total$/);
@@ -180,7 +180,7 @@ describe('metrics', { concurrency: true, timeout: 60_000 }, () => {
       }
       await request(`${first.http}/zebra`);
       assert.deepEqual(await count(), before);
-      const allowed = new Set(['door', 'outcome', 'verdict', 'code', 'reason', 'version', 'le', 'answer', 'result', 'connection', 'kind', 'certificate']);
+      const allowed = new Set(['door', 'outcome', 'verdict', 'code', 'reason', 'version', 'le', 'answer', 'result', 'connection', 'kind', 'certificate', 'stage', 'operation', 'stream', 'socket']);
       for (const node of nodes) {
         const { text, series } = await metrics(node);
         assert.doesNotMatch(text, /zebra|127\.0\.0\.1/);
@@ -316,6 +316,7 @@ describe('a port that is taken', { concurrency: true, timeout: 60_000 }, () => {
     listen: two,
     'line-listen': two,
     'admin-listen': two,
+    'tls-listen': two,
     'relay-listen': '127.0.0.1:0',
     'relay-admin-listen': '127.0.0.1:0',
   };

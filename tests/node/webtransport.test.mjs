@@ -137,8 +137,8 @@ test('foreign pages, other paths, and whoever comes too late are refused with a 
     const first = await Peer.login(edge.webtransport, 'first', options);
     assert.equal(await refused(edge.webtransport), 503);
     const counted = await metrics(edge);
-    assert.equal(counted.value('edge_refusals_total', { reason: 'origin' }), 1);
-    assert.equal(counted.value('edge_refusals_total', { reason: 'full' }), 1);
+    assert.equal(counted.value('edge_refusals_total', { door: 'webtransport', reason: 'origin' }), 1);
+    assert.equal(counted.value('edge_refusals_total', { door: 'webtransport', reason: 'full' }), 1);
     first.order({ drop: true });
     await gone(edge);
     const next = await Peer.login(edge.webtransport, 'next', { token: tokenFor('next', {}, { secret: SECRET }) });

@@ -11,6 +11,7 @@ use super::*;
 use crate::core::{ClientKey, Event};
 use crate::door::LargeFrames;
 use crate::eventloop::Input;
+use crate::metrics::Traffic;
 
 #[tokio::test]
 async fn who_does_not_read_is_read_from_and_its_last_ping_is_answered() {
@@ -107,7 +108,12 @@ impl Served {
         let (client, stream) = tokio::io::duplex(stream_bytes);
         let (sender, inputs) = mpsc::channel(inputs_max);
         let (outbox, drain) = outbox(4096);
-        let guest = Guest { client: ClientKey(1), inputs: sender, large: LargeFrames::new() };
+        let guest = Guest {
+            client: ClientKey(1),
+            inputs: sender,
+            large: LargeFrames::new(),
+            traffic: Traffic::unseen(),
+        };
         let connection = Connection::new(stream, BytesMut::new(), guest, drain);
         Self { client, outbox, inputs, task: tokio::spawn(connection.serve()) }
     }
@@ -118,9 +124,14 @@ impl Served {
 
     /// The next event, in words.
     async fn heard(&mut self) -> String {
-        match soon(self.inputs.recv()).await.expect("served") {
-            Input::Event(Event::Frame { frame, .. }) => format!("frame {}", String::from_utf8_lossy(&frame)),
-            Input::Event(Event::Closed { why, .. }) => format!("closed {why:?}"),
+        let event = match soon(self.inputs.recv()).await.expect("served") {
+            Input::Event(event) => event,
+            Input::Timed { event, .. } => *event,
+            other => panic!("{other:?}"),
+        };
+        match event {
+            Event::Frame { frame, .. } => format!("frame {}", String::from_utf8_lossy(&frame)),
+            Event::Closed { why, .. } => format!("closed {why:?}"),
             other => panic!("{other:?}"),
         }
     }

@@ -72,6 +72,7 @@ impl Hub {
             None => {
                 let held = Held { subscribers: vec![subscriber], join: Join::Unlinked, elsewhere: false };
                 self.channels.insert(channel.clone(), held);
+                self.tally.joins += 1;
                 self.join(channel);
                 self.routes.want(channel, true);
             }
@@ -97,6 +98,7 @@ impl Hub {
         let was_settled = held.subscribers.remove(at).is_settled;
         if held.subscribers.is_empty() {
             self.channels.remove(channel);
+            self.tally.leaves += 1;
             self.routes.want(channel, false);
             if self.is_linked() {
                 self.say(&ToRelay::Leave { channel: channel.clone() });
@@ -118,6 +120,7 @@ impl Hub {
                 Encoding::Line => &mut encoded[1],
             };
             let frame = slot.get_or_insert_with(|| encoding.publication(channel, publication)).clone();
+            self.tally.parked += u64::from(!subscriber.is_settled);
             let queued =
                 if subscriber.is_settled { session.emit(frame) } else { session.park(channel, frame) };
             match queued {

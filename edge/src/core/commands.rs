@@ -351,7 +351,7 @@ impl Hub {
             return Ok(());
         };
         let took_here = self.deliver(channel.as_str(), publication);
-        self.receipts.insert(now, ticket, Pending::new(client, id, channel, took_here));
+        self.receipts.insert(ticket, Pending::new(now, client, id, channel, took_here));
         if let Some(session) = self.sessions.get_mut(&client) {
             session.receipts_awaited += 1;
         }
@@ -367,6 +367,7 @@ impl Hub {
         if let Some(session) = self.sessions.get_mut(&pending.client) {
             session.receipts_awaited -= 1;
         }
+        self.tally.receipt_came(verdict, self.now.saturating_duration_since(pending.sent));
         self.answer_direct(pending.client, pending.reply_id, verdict);
     }
 

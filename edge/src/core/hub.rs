@@ -28,6 +28,8 @@ pub struct Hub {
     pub(super) config: HubConfig,
     /// What the first event's `now` was measured against: pings tell the time since then.
     pub(super) started: Instant,
+    /// When the event or timeout came that is handled.
+    pub(super) now: Instant,
     /// When the wall clock was last read, and what it showed.
     clock: (Instant, Duration),
     pub(super) sessions: Map<ClientKey, Session>,
@@ -56,6 +58,7 @@ impl Hub {
         Self {
             config,
             started: now,
+            now,
             clock: (now, unix),
             sessions: Map::with_hasher(hasher.clone()),
             channels: Map::with_hasher(hasher.clone()),
@@ -75,6 +78,7 @@ impl Hub {
 
     /// Takes one event. Never fails and never waits.
     pub fn handle(&mut self, now: Instant, event: Event) {
+        self.now = now;
         match event {
             Event::Clock { unix } => self.clock = (now, unix),
             Event::Ready { is_ready } => self.is_ready = is_ready,
@@ -126,6 +130,7 @@ impl Hub {
 
     /// Does what is due at `now`.
     pub fn handle_timeout(&mut self, now: Instant) {
+        self.now = now;
         self.link_timeout(now);
         while let Some((pending, verdict)) = self.receipts.overdue(now) {
             self.give_verdict(&pending, verdict);

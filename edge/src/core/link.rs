@@ -11,6 +11,7 @@ use proto::link::{
     Answer, CloseCode, HEARTBEAT_BYTES, Lane, LaneFrame, Member, PublicationFrame, ToEdge, ToRelay,
 };
 
+use super::canary::Canaries;
 use super::hub::Hub;
 use super::receipts::Progress;
 use super::{Action, Generation, LinkOutboxes, Ticket};
@@ -36,6 +37,8 @@ pub(super) struct Link {
     member: Option<Member>,
     /// The last members that went, since `Gone` and `Routed` travel on different streams and may overtake each other.
     gone: VecDeque<Member>,
+    /// Since the relay has greeted.
+    canaries: Option<Canaries>,
 }
 
 /// So many members cannot go while one `Routed` is under way.
@@ -54,14 +57,17 @@ impl Link {
             last_join: 0,
             member: None,
             gone: VecDeque::new(),
+            canaries: None,
         }
     }
 
     pub(super) fn next_due(&self) -> Instant {
         let welcome = self.member.is_none().then_some(self.opened + ECHO_MISSING_MAX);
+        let canary = self.canaries.as_ref().map(Canaries::next_due);
         welcome
             .into_iter()
             .chain(self.next_status)
+            .chain(canary)
             .chain([self.next_ping, self.last_echo + ECHO_MISSING_MAX])
             .min()
             .unwrap_or(self.next_ping)
@@ -77,6 +83,11 @@ impl Hub {
     /// Whether the relay has greeted this edge on a living link.
     pub fn is_linked(&self) -> bool {
         self.live_link().is_some()
+    }
+
+    /// Whether what this edge sends to itself has been lost for as long as that takes to know, on a link that is up.
+    pub fn is_canary_lost(&self) -> bool {
+        self.link.as_ref().and_then(|link| link.canaries.as_ref()).is_some_and(Canaries::is_lost)
     }
 
     pub(super) fn link_opened(&mut self, now: Instant, generation: Generation, outboxes: LinkOutboxes) {
@@ -110,9 +121,8 @@ impl Hub {
     }
 
     fn end_link(&mut self) {
-        if self.link.take().is_none() {
-            return;
-        }
+        let Some(link) = self.link.take() else { return };
+        self.tally.canaries_lost += link.canaries.as_ref().map_or(0, Canaries::under_way);
         self.tally.rtt_nanos = 0;
         self.routes.unleased();
         self.forget_joins();
@@ -163,6 +173,7 @@ impl Hub {
         let Some(link) = &mut self.link else { return };
         link.member = Some(member);
         link.next_status = Some(now);
+        link.canaries = Some(Canaries::new(now));
         self.routes.live_as(self.edge_id(epoch));
         self.tally.links += 1;
         for channel in self.held_channels() {
@@ -248,10 +259,30 @@ impl Hub {
                 }
             }
             LaneFrame::Answer { number, holder, answer, .. } => {
+                self.tally.answer(&answer);
                 let ticket = Ticket { lane, number };
                 let progress = self.receipts.answered(ticket, holder, answer);
                 self.progress(ticket, progress);
             }
+            LaneFrame::Canary { number, .. } => self.canary_came(number),
+        }
+    }
+
+    fn canary_came(&mut self, number: u64) {
+        let canaries = self.link.as_mut().and_then(|link| link.canaries.as_mut());
+        if let Some(took) = canaries.and_then(|canaries| canaries.came(self.now, number)) {
+            self.tally.canaries.record(took);
+        }
+    }
+
+    fn canary_timeout(&mut self, now: Instant) {
+        let Some(link) = &mut self.link else { return };
+        let (Some(source), Some(canaries)) = (link.member, &mut link.canaries) else { return };
+        self.tally.canaries_lost += canaries.lose(now);
+        if let Some((lane, number)) = canaries.send(now) {
+            let canary = LaneFrame::Canary { source, number };
+            // A lane that stays full is as stuck as one that loses what it takes.
+            let _ = link.outboxes.lanes[lane.index()].push(canary.encode());
         }
     }
 
@@ -304,6 +335,7 @@ impl Hub {
             self.beat(now);
         }
         self.report_status(now);
+        self.canary_timeout(now);
     }
 
     fn beat(&mut self, now: Instant) {

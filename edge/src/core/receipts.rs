@@ -55,6 +55,8 @@ pub(super) struct Pending {
     pub(super) channel: Channel,
     /// How many outboxes have it, here and elsewhere.
     pub(super) took: u32,
+    /// When its sender sent it.
+    pub(super) sent: Instant,
     stage: Stage,
     /// Whether somebody may have it, or not.
     is_unsure: bool,
@@ -81,8 +83,15 @@ pub(super) enum Progress {
 
 impl Pending {
     /// `took_here`: how many outboxes of this edge have it, `None` where nobody receives the channel.
-    pub(super) fn new(client: ClientKey, reply_id: u32, channel: Channel, took_here: Option<u32>) -> Self {
+    pub(super) fn new(
+        sent: Instant,
+        client: ClientKey,
+        reply_id: u32,
+        channel: Channel,
+        took_here: Option<u32>,
+    ) -> Self {
         Self {
+            sent,
             client,
             reply_id,
             channel,
@@ -113,15 +122,15 @@ impl Receipts {
         self.pending.len() < RECEIPTS_MAX
     }
 
-    pub(super) fn insert(&mut self, now: Instant, ticket: Ticket, pending: Pending) {
+    pub(super) fn insert(&mut self, ticket: Ticket, pending: Pending) {
         while self.deadlines.front().is_some_and(|(_, oldest)| !self.pending.contains_key(oldest)) {
             self.deadlines.pop_front();
         }
         if self.deadlines.len() > 2 * self.pending.len() + ANSWERED_KEPT {
             self.deadlines.retain(|(_, ticket)| self.pending.contains_key(ticket));
         }
+        self.deadlines.push_back((pending.sent + VERDICT_DUE, ticket));
         self.pending.insert(ticket, pending);
-        self.deadlines.push_back((now + VERDICT_DUE, ticket));
     }
 
     pub(super) fn routed(&mut self, ticket: Ticket, holders: Vec<Member>, complete: bool) -> Progress {

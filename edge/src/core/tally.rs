@@ -1,6 +1,10 @@
 //! What the Hub counts: plain numbers, turned into metrics once per turn of the event loop.
 
+use std::time::Duration;
+
+use node::metrics::Latencies;
 use proto::client::code::Disconnect;
+use proto::link::Answer;
 
 /// What became of a message that a client sent: each one ends in exactly one of these.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -45,6 +49,17 @@ pub enum Verdict {
     Unknown,
 }
 
+impl Verdict {
+    /// Its place in counts of verdicts.
+    fn index(self) -> usize {
+        match self {
+            Self::Delivered(_) => 0,
+            Self::Offline => 1,
+            Self::Unknown => 2,
+        }
+    }
+}
+
 /// What became of routes since the start.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct RouteCounts {
@@ -65,6 +80,20 @@ pub struct Tally {
     pub messages: [u64; Outcome::ALL.len()],
     /// Receipts given: delivered, offline, unknown.
     pub receipts: [u64; 3],
+    /// How long verdicts on what went to the relay took: delivered, offline, unknown.
+    pub receipt_latencies: [Latencies; 3],
+    /// What other edges answered: took, not here, unknown.
+    pub answers: [u64; 3],
+    /// How long canaries took that came back.
+    pub canaries: Latencies,
+    /// Canaries that did not.
+    pub canaries_lost: u64,
+    /// Channels that this edge began to hold.
+    pub joins: u64,
+    /// Channels that it ceased to hold.
+    pub leaves: u64,
+    /// Publications held back behind a reply.
+    pub parked: u64,
     /// Publications put into clients' outboxes.
     pub pushes: u64,
     /// Publication frames that came from other edges.
@@ -107,13 +136,25 @@ impl Tally {
     }
 
     pub(super) fn receipt(&mut self, verdict: Verdict) {
-        let (index, outcome) = match verdict {
-            Verdict::Delivered(_) => (0, Outcome::Delivered),
-            Verdict::Offline => (1, Outcome::Offline),
-            Verdict::Unknown => (2, Outcome::Unknown),
-        };
-        self.receipts[index] += 1;
-        self.message(outcome);
+        self.receipts[verdict.index()] += 1;
+        self.message(match verdict {
+            Verdict::Delivered(_) => Outcome::Delivered,
+            Verdict::Offline => Outcome::Offline,
+            Verdict::Unknown => Outcome::Unknown,
+        });
+    }
+
+    /// A verdict on what went to the relay, and how long that took.
+    pub(super) fn receipt_came(&mut self, verdict: Verdict, took: Duration) {
+        self.receipt_latencies[verdict.index()].record(took);
+    }
+
+    pub(super) fn answer(&mut self, answer: &Answer) {
+        self.answers[match answer {
+            Answer::Took(_) => 0,
+            Answer::NotHere(_) => 1,
+            Answer::Unknown => 2,
+        }] += 1;
     }
 
     pub(super) fn disconnect(&mut self, why: Disconnect) {

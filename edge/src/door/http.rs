@@ -56,6 +56,8 @@ pub(crate) struct Http {
 pub(crate) struct Newcomer {
     stay: Stay,
     metrics: Arc<Metrics>,
+    /// When it came.
+    begun: Instant,
     /// By when its request must be there.
     pub(crate) deadline: Instant,
     /// Who is there: at first whoever has opened the connection, and then who is known to be behind that.
@@ -65,6 +67,11 @@ pub(crate) struct Newcomer {
 type Answer = Response<Full<Bytes>>;
 
 impl Newcomer {
+    /// Counts it among those that did not get as far as a request.
+    pub(crate) fn failed(&self) {
+        self.metrics.refused(Door::WebSocket, Refusal::Handshake);
+    }
+
     /// What `body` comes to, unless this newcomer has to make room first.
     pub(crate) async fn meanwhile<T>(&mut self, body: impl Future<Output = T>) -> Option<T> {
         tokio::select! {
@@ -92,8 +99,9 @@ impl Http {
     /// Lets one more connection in.
     pub(crate) fn let_in(&self, peer: IpAddr) -> Newcomer {
         let stay = self.half_open.enter(self.hall.number(), peer);
-        let metrics = Arc::clone(&self.hall.metrics);
-        Newcomer { stay, metrics, deadline: Instant::now() + HEADERS_MAX_WAIT, address: peer }
+        let (metrics, begun) = (Arc::clone(&self.hall.metrics), Instant::now());
+        metrics.accepted(Door::WebSocket);
+        Newcomer { stay, metrics, begun, deadline: begun + HEADERS_MAX_WAIT, address: peer }
     }
 
     /// Serves one connection in a task of its own.
@@ -129,9 +137,9 @@ impl Http {
 
     /// Answers one request, until its answer is out or its connection is somebody else's.
     pub(crate) async fn converse<S: Wire>(self, stream: S, mut newcomer: Newcomer) {
-        let peer = newcomer.address;
+        let (peer, begun) = (newcomer.address, newcomer.begun);
         let service = service_fn(move |request| {
-            let answer = self.answer::<S>(request, peer);
+            let answer = self.answer::<S>(request, peer, begun);
             async { Ok::<_, std::convert::Infallible>(answer) }
         });
         // One request a connection: nothing is gained by more, and an idle connection costs.
@@ -144,24 +152,25 @@ impl Http {
             .serve_connection(TokioIo::new(stream), service)
             .with_upgrades();
         if let Some(Err(error)) = newcomer.meanwhile(serving).await {
+            newcomer.failed();
             tracing::debug!("a connection ended in HTTP: {error}");
         }
     }
 
-    fn answer<S: Wire>(&self, request: Request<Incoming>, peer: IpAddr) -> Answer {
+    fn answer<S: Wire>(&self, request: Request<Incoming>, peer: IpAddr, begun: Instant) -> Answer {
         match request.uri().path() {
-            "/connection/websocket" => self.upgrade::<S>(request, peer),
+            "/connection/websocket" => self.upgrade::<S>(request, peer, begun),
             _ => self.pages.answer(&request),
         }
     }
 
-    fn upgrade<S: Wire>(&self, request: Request<Incoming>, peer: IpAddr) -> Answer {
+    fn upgrade<S: Wire>(&self, request: Request<Incoming>, peer: IpAddr, begun: Instant) -> Answer {
         if !self.origin_is_allowed(&request) {
-            self.hall.metrics.refused(Refusal::Origin);
+            self.hall.metrics.refused(Door::WebSocket, Refusal::Origin);
             return text(StatusCode::FORBIDDEN, "this origin is not allowed; see --allow-origin\n");
         }
         let Ok(mut answer) = create_response_with_body(&request, Full::default) else {
-            self.hall.metrics.refused(Refusal::Handshake);
+            self.hall.metrics.refused(Door::WebSocket, Refusal::Handshake);
             let mut answer = text(StatusCode::UPGRADE_REQUIRED, "this is a WebSocket endpoint (RFC 6455)\n");
             answer.headers_mut().insert("upgrade", HeaderValue::from_static("websocket"));
             answer.headers_mut().insert("sec-websocket-version", HeaderValue::from_static("13"));
@@ -169,6 +178,7 @@ impl Http {
         };
         let address = self.proxies.client(peer, request.headers());
         let Some(admission) = self.hall.admit(address, Door::WebSocket) else { return full() };
+        self.hall.metrics.let_in(Door::WebSocket, begun.elapsed());
         tracing::debug!(%address, "a client comes in over WebSocket");
         if offers_json(&request) {
             let protocol = HeaderValue::from_static(SUBPROTOCOL_JSON);

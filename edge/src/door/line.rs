@@ -17,8 +17,8 @@ use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::time::timeout;
 
 use super::{Admission, Guest, Hall};
-use crate::core::{Encoding, Event, OUTBOX_AGE_MAX};
-use crate::metrics::{Door, Ended};
+use crate::core::{Event, OUTBOX_AGE_MAX};
+use crate::metrics::{Door, Ended, Traffic};
 use crate::token;
 
 /// How long a person may take to log in.
@@ -48,6 +48,7 @@ const CLOSING_MAX: Duration = Duration::from_secs(1);
 /// Serves one connection from `address` in a task of its own.
 pub(crate) fn serve(hall: &Hall, stream: TcpStream, address: IpAddr) {
     let hall = hall.clone();
+    hall.metrics.accepted(Door::Line);
     // A terminal answers no pings, so that its kernel must: a dead one is noticed within half a minute.
     let keepalive = TcpKeepalive::new().with_time(IDLE_MAX).with_interval(PROBE_EVERY).with_retries(PROBES);
     let probed = SockRef::from(&stream).set_tcp_keepalive(&keepalive);
@@ -69,12 +70,12 @@ async fn refuse(mut stream: TcpStream) {
 
 async fn talk(hall: Hall, admission: Admission, stream: TcpStream) {
     let Admission { client, place, mut stay } = admission;
-    let (guest, drain) = hall.open(client, Door::Line, Encoding::Line, false, LOGIN_MAX_WAIT).await;
+    let (guest, drain) = hall.open(client, Door::Line, LOGIN_MAX_WAIT).await;
     let (reader, writer) = stream.into_split();
     let secret = hall.dev_secret.clone();
     let listener = Listener { guest: guest.clone(), dev_secret: secret, last_id: 0 };
     let reading = listener.read_loop(reader);
-    let writing = write_loop(writer, drain);
+    let writing = write_loop(writer, drain, &guest.traffic);
     tokio::pin!(reading, writing);
     tokio::select! {
         biased;
@@ -113,7 +114,7 @@ impl Listener {
         loop {
             loop {
                 match lines.next_line() {
-                    Ok(Some(line)) => match self.line(&line).await {
+                    Ok(Some(line)) => match self.came(&line).await {
                         Next::Line => {}
                         Next::End => return Disconnect::Closed,
                     },
@@ -123,12 +124,15 @@ impl Listener {
             }
             match reader.read(&mut chunk).await {
                 Ok(0) => break,
-                Ok(n) => lines.push(&chunk[..n]),
+                Ok(n) => {
+                    self.guest.traffic.read(n);
+                    lines.push(&chunk[..n]);
+                }
                 Err(_) => return Disconnect::Closed,
             }
         }
         if let Some(line) = lines.last()
-            && let Next::End = self.line(&line).await
+            && let Next::End = self.came(&line).await
         {
             return Disconnect::Closed;
         }
@@ -137,7 +141,8 @@ impl Listener {
         Disconnect::Closed
     }
 
-    async fn line(&mut self, line: &[u8]) -> Next {
+    async fn came(&mut self, line: &[u8]) -> Next {
+        self.guest.traffic.frame_came();
         let request = match line::parse(line) {
             Line::Blank => return Next::Line,
             Line::Quit => {
@@ -172,7 +177,11 @@ impl Listener {
 }
 
 /// Writes answers until the outbox is closed, and then why.
-async fn write_loop(mut writer: OwnedWriteHalf, mut drain: Drain<Disconnect>) -> Disconnect {
+async fn write_loop(
+    mut writer: OwnedWriteHalf,
+    mut drain: Drain<Disconnect>,
+    traffic: &Traffic,
+) -> Disconnect {
     let mut batch = Vec::new();
     loop {
         match drain.take(&mut batch, BATCH_BYTES).await {
@@ -180,7 +189,7 @@ async fn write_loop(mut writer: OwnedWriteHalf, mut drain: Drain<Disconnect>) ->
                 let text = batch.concat();
                 batch.clear();
                 match timeout(OUTBOX_AGE_MAX, writer.write_all(&text)).await {
-                    Ok(Ok(())) => {}
+                    Ok(Ok(())) => traffic.wrote(text.len()),
                     Ok(Err(_)) => return Disconnect::Closed,
                     Err(_) => return Disconnect::Slow,
                 }

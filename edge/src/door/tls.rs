@@ -36,8 +36,14 @@ impl Tls {
             let handshake = timeout_at(newcomer.deadline, acceptor.accept(stream));
             match newcomer.meanwhile(handshake).await {
                 Some(Ok(Ok(stream))) => http.converse(stream, newcomer).await,
-                Some(Ok(Err(error))) => tracing::debug!("a TLS handshake failed: {error}"),
-                Some(Err(_)) => tracing::debug!("a TLS handshake took too long"),
+                Some(Ok(Err(error))) => {
+                    newcomer.failed();
+                    tracing::debug!("a TLS handshake failed: {error}");
+                }
+                Some(Err(_)) => {
+                    newcomer.failed();
+                    tracing::debug!("a TLS handshake took too long");
+                }
                 None => {}
             }
         });

@@ -9,7 +9,7 @@ use proto::client::code::Disconnect;
 
 use super::{Admission, Guest, Hall, Wire};
 use crate::client::Connection;
-use crate::core::{ClientKey, Encoding};
+use crate::core::ClientKey;
 use crate::metrics::{Door, Ended};
 
 /// How long a client may take from its upgrade to its connect command (client protocol: stale).
@@ -56,7 +56,7 @@ async fn open<S: Wire>(
 ) -> hyper::Result<(Connection<S>, Guest)> {
     let Parts { io, read_buf, .. } =
         upgrade.await?.downcast::<TokioIo<S>>().expect("its connection was served as this");
-    let (guest, drain) = hall.open(client, Door::WebSocket, Encoding::Json, true, CONNECT_MAX_WAIT).await;
+    let (guest, drain) = hall.open(client, Door::WebSocket, CONNECT_MAX_WAIT).await;
     let connection = Connection::new(io.into_inner(), BytesMut::from(&*read_buf), guest.clone(), drain);
     Ok((connection, guest))
 }

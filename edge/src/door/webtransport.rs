@@ -20,6 +20,7 @@ use hyper::StatusCode;
 use node::newcomers::Lobby;
 use node::outbox::{Drain, Taken};
 use node::process::RunError;
+use node::udp::UdpSockets;
 use proto::client::code::Disconnect;
 use proto::client::json::{self, Slices};
 use proto::client::stream::LineFrames;
@@ -31,9 +32,9 @@ use web_transport_quinn::{RecvStream, Request, SendStream, ServerError, Session}
 
 use super::{Admission, Guest, Hall};
 use crate::Origins;
-use crate::core::{ClientKey, Encoding, Event, OUTBOX_AGE_MAX};
+use crate::core::{ClientKey, Event, OUTBOX_AGE_MAX};
 use crate::eventloop::{Input, LARGE_FRAME_BYTES};
-use crate::metrics::{Door, Ended, Refusal};
+use crate::metrics::{Door, Ended, Refusal, Traffic};
 
 /// How long a client may take from its first packet to its CONNECT request.
 const HANDSHAKE_MAX: Duration = Duration::from_secs(5);
@@ -101,12 +102,16 @@ pub(crate) struct WebTransport {
 ///
 /// # Errors
 /// The operating system refuses.
-pub(crate) fn endpoint(socket: UdpSocket, shown: &Arc<Shown>) -> std::io::Result<Endpoint> {
+pub(crate) fn endpoint(
+    socket: UdpSocket,
+    shown: &Arc<Shown>,
+    sockets: &UdpSockets,
+) -> std::io::Result<Endpoint> {
     let tls = QuicServerConfig::try_from(shown.server_config(&[web_transport_quinn::ALPN.as_bytes()]))
         .expect("ring has the cipher suite of QUIC's first packets");
     let mut server = ServerConfig::with_crypto(Arc::new(tls));
     server.transport_config(Arc::new(transport())).max_incoming(HALF_OPEN_MAX);
-    node::udp::endpoint(quinn::EndpointConfig::default(), Some(server), socket)
+    node::udp::endpoint(quinn::EndpointConfig::default(), Some(server), socket, sockets)
 }
 
 fn transport() -> TransportConfig {
@@ -156,6 +161,7 @@ impl WebTransport {
 
     /// Serves one connection in a task of its own.
     fn serve(&self, incoming: Incoming) {
+        self.hall.metrics.accepted(Door::WebTransport);
         if self.half_open.len() >= HALF_OPEN_UNPROVED_MAX && incoming.may_retry() {
             incoming.retry().expect("it may be");
             return;
@@ -178,7 +184,8 @@ impl WebTransport {
 
     /// From the first packet to a session, or none.
     async fn enter(&self, incoming: Incoming) -> Option<(Admission, Session)> {
-        let deadline = Instant::now() + HANDSHAKE_MAX;
+        let begun = Instant::now();
+        let deadline = begun + HANDSHAKE_MAX;
         let asked = timeout_at(deadline, async {
             let connection = incoming.await.map_err(|error| error.to_string())?;
             Request::accept(connection).await.map_err(|error| error.to_string())
@@ -186,14 +193,17 @@ impl WebTransport {
         let request = match asked.await.unwrap_or_else(|_| Err("it took too long".to_owned())) {
             Ok(request) => request,
             Err(reason) => {
-                self.hall.metrics.refused(Refusal::Handshake);
+                self.hall.metrics.refused(Door::WebTransport, Refusal::Handshake);
                 tracing::debug!(reason, "no WebTransport handshake");
                 return None;
             }
         };
         match self.admit(&request) {
             Ok(admission) => match timeout_at(deadline, self.let_in(request)).await {
-                Ok(Ok(session)) => Some((admission, session)),
+                Ok(Ok(session)) => {
+                    self.hall.metrics.let_in(Door::WebTransport, begun.elapsed());
+                    Some((admission, session))
+                }
                 Ok(Err(_)) | Err(_) => None,
             },
             Err(status) => {
@@ -214,11 +224,11 @@ impl WebTransport {
 
     fn admit(&self, request: &Request) -> Result<Admission, StatusCode> {
         if request.url.path() != "/connection/webtransport" {
-            self.hall.metrics.refused(Refusal::Handshake);
+            self.hall.metrics.refused(Door::WebTransport, Refusal::Handshake);
             return Err(StatusCode::NOT_FOUND);
         }
         if !self.origin_is_allowed(request) {
-            self.hall.metrics.refused(Refusal::Origin);
+            self.hall.metrics.refused(Door::WebTransport, Refusal::Origin);
             return Err(StatusCode::FORBIDDEN);
         }
         let address = request.conn().remote_address().ip().to_canonical();
@@ -255,11 +265,10 @@ async fn converse(hall: &Hall, client: ClientKey, session: &Session) {
     let Ok(Ok((mut send, receive))) = timeout(STREAM_MAX_WAIT, session.accept_bi()).await else {
         return close(session, Disconnect::Stale).await;
     };
-    let (guest, mut drain) =
-        Box::pin(hall.open(client, Door::WebTransport, Encoding::Json, true, CONNECT_MAX_WAIT)).await;
+    let (guest, mut drain) = Box::pin(hall.open(client, Door::WebTransport, CONNECT_MAX_WAIT)).await;
     let why = {
         let reading = read_loop(receive, &guest);
-        let writing = write_loop(&mut send, &mut drain);
+        let writing = write_loop(&mut send, &mut drain, &guest.traffic);
         tokio::pin!(reading, writing);
         tokio::select! {
             why = &mut reading => {
@@ -289,12 +298,16 @@ async fn converse(hall: &Hall, client: ClientKey, session: &Session) {
 async fn read_loop(mut stream: RecvStream, guest: &Guest) -> Disconnect {
     let mut frames = LineFrames::default();
     while let Ok(Some(chunk)) = stream.read_chunk(READ_BYTES, true).await {
+        guest.traffic.read(chunk.bytes.len());
         // A slice of all that came at once, of which a small frame should not keep the rest in memory.
         let is_small = chunk.bytes.len() <= LARGE_FRAME_BYTES;
         frames.push(if is_small { Bytes::copy_from_slice(&chunk.bytes) } else { chunk.bytes });
         loop {
             match frames.next_frame() {
-                Ok(Some(frame)) => hand_over(guest, frame).await,
+                Ok(Some(frame)) => {
+                    guest.traffic.frame_came();
+                    hand_over(guest, frame).await;
+                }
                 Ok(None) => break,
                 Err(_) => return Disconnect::BadRequest,
             }
@@ -322,15 +335,20 @@ async fn hand_over(guest: &Guest, frame: Bytes) {
 async fn write_loop(
     stream: &mut SendStream,
     drain: &mut Drain<Disconnect>,
+    traffic: &Traffic,
 ) -> Result<Disconnect, Disconnect> {
     let mut batch = Vec::new();
     loop {
         match drain.take(&mut batch, BATCH_BYTES).await {
-            Taken::Frames => match timeout(OUTBOX_AGE_MAX, stream.write_chunk(lines(&mut batch))).await {
-                Ok(Ok(())) => {}
-                Ok(Err(_)) => return Err(Disconnect::Closed),
-                Err(_) => return Err(Disconnect::Slow),
-            },
+            Taken::Frames => {
+                let text = lines(&mut batch);
+                let bytes = text.len();
+                match timeout(OUTBOX_AGE_MAX, stream.write_chunk(text)).await {
+                    Ok(Ok(())) => traffic.wrote(bytes),
+                    Ok(Err(_)) => return Err(Disconnect::Closed),
+                    Err(_) => return Err(Disconnect::Slow),
+                }
+            }
             Taken::Closed(why) => return Ok(why),
         }
     }

@@ -10,7 +10,6 @@ use tokio::task::JoinHandle;
 
 use super::*;
 use crate::core::{ClientKey, Encoding, HubConfig, OUTBOX_BYTES_MAX, Opened};
-use crate::metrics::{RTT, RTT_BUCKETS};
 use crate::token::{self, Verifier};
 
 #[tokio::test]
@@ -50,7 +49,7 @@ impl Running {
             pong_timeout: Duration::from_secs(8),
             hash_seed: 1,
         };
-        let registry = Registry::new("edge", "0", &[(RTT, &RTT_BUCKETS)]);
+        let registry = Registry::new("edge", "0");
         let metrics = Arc::new(Metrics::new(&registry, 500));
         let (inputs, receiver) = mpsc::channel(INPUTS_MAX);
         let (_, echoes) = mpsc::channel(1);
@@ -69,6 +68,7 @@ impl Running {
             capacity: Capacity::new(500, Arc::clone(&metrics)),
             newcomers: Lobby::new(500),
             metrics,
+            loop_metrics: LoopMetrics::new(&registry),
             pulse: Pulse::new(),
             readiness: Readiness::new(),
             stop,
@@ -106,7 +106,7 @@ impl Running {
     }
 
     fn rendered(&self) -> String {
-        self.registry.handle().render()
+        self.registry.page().render()
     }
 
     async fn stop(self) {

@@ -5,44 +5,65 @@
 use std::borrow::Cow;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use crate::metrics::{Kind, Registry};
+
 /// One of a closed set of short sentences, such as "draining".
 type Reason = Cow<'static, str>;
 
-/// The reasons why a node is not ready; clones share them.
+/// Whether a node is ready, and why not; clones share it.
 ///
 /// Begins with the reason "starting".
 #[derive(Debug, Clone)]
 pub struct Readiness {
     // Held for a comparison or a clone of the `Arc`, never while anything is formatted or sent.
-    reasons: Arc<Mutex<Arc<Vec<Reason>>>>,
+    state: Arc<Mutex<Arc<State>>>,
+}
+
+/// What a node says of itself.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct State {
+    /// Why no clients should be sent here; none means ready.
+    pub reasons: Vec<Reason>,
+    /// What is missing, though that is no reason to send clients elsewhere.
+    pub missing: Vec<Reason>,
 }
 
 impl Readiness {
     /// Creates the readiness of a node that is starting.
     pub fn new() -> Self {
-        Self { reasons: Arc::new(Mutex::new(Arc::new(vec![Reason::Borrowed("starting")]))) }
+        let starting = State { reasons: vec![Reason::Borrowed("starting")], missing: Vec::new() };
+        Self { state: Arc::new(Mutex::new(Arc::new(starting))) }
     }
 
-    /// Replaces the reasons; none means ready. Does nothing where they are the same.
+    /// Replaces the state. Does nothing where it is the same.
     ///
-    /// Returns whether they changed, so that the caller can log it.
-    pub fn set(&self, reasons: Vec<Reason>) -> bool {
-        let mut current = self.reasons.lock().unwrap_or_else(PoisonError::into_inner);
-        if **current == reasons {
+    /// Returns whether it changed, so that the caller can log it.
+    pub fn set(&self, state: State) -> bool {
+        let mut current = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        if **current == state {
             return false;
         }
-        *current = Arc::new(reasons);
+        *current = Arc::new(state);
         true
     }
 
-    /// Returns the reasons; none means ready.
-    pub fn reasons(&self) -> Arc<Vec<Reason>> {
-        Arc::clone(&self.reasons.lock().unwrap_or_else(PoisonError::into_inner))
+    /// Returns the state.
+    pub fn state(&self) -> Arc<State> {
+        Arc::clone(&self.state.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// Returns whether clients should be sent here.
     pub fn is_ready(&self) -> bool {
-        self.reasons().is_empty()
+        self.state().reasons.is_empty()
+    }
+
+    /// Shows it as a metric.
+    pub fn show(&self, registry: &Registry) {
+        let (name, readiness) = (registry.name("ready"), self.clone());
+        registry.collect(move |text| {
+            let help = "1 while /ready answers 200, else 0; its answer says why.";
+            text.single(&name, Kind::Gauge, help, f64::from(u8::from(readiness.is_ready())));
+        });
     }
 }
 
@@ -58,22 +79,33 @@ mod tests {
 
     #[test]
     fn a_node_is_not_ready_until_it_says_so() {
-        let readiness = Readiness::new();
-        assert_eq!(*readiness.reasons(), ["starting"]);
+        let (readiness, registry) = (Readiness::new(), Registry::new("edge", "1"));
+        readiness.show(&registry);
+        assert_eq!(readiness.state().reasons, ["starting"]);
+        assert!(registry.page().render().contains("\nedge_ready 0\n"));
 
-        assert!(readiness.clone().set(Vec::new()));
+        assert!(readiness.clone().set(State::default()));
 
         assert!(readiness.is_ready());
+        assert!(registry.page().render().contains("\nedge_ready 1\n"));
     }
 
     #[test]
-    fn the_same_reasons_again_change_nothing() {
+    fn the_same_state_again_changes_nothing() {
         let readiness = Readiness::new();
-        assert!(readiness.set(vec!["draining".into()]));
-        let before = readiness.reasons();
+        let draining = State { reasons: vec!["draining".into()], missing: Vec::new() };
+        assert!(readiness.set(draining.clone()));
+        let before = readiness.state();
 
-        assert!(!readiness.set(vec!["draining".into()]));
+        assert!(!readiness.set(draining));
 
-        assert!(Arc::ptr_eq(&before, &readiness.reasons()));
+        assert!(Arc::ptr_eq(&before, &readiness.state()));
+    }
+
+    #[test]
+    fn what_is_missing_alone_keeps_nobody_away() {
+        let readiness = Readiness::new();
+        readiness.set(State { reasons: Vec::new(), missing: vec!["no link to the relay".into()] });
+        assert!(readiness.is_ready());
     }
 }

@@ -8,6 +8,7 @@
 //!   publication   … channel's length u8 · channel · info's length u32 · info · data
 //!   routed        … holders u32 each; flags bit 0: complete
 //!   answer        … holder u32 · outcome u8 (0 took, 1 not here, 2 unknown) · count u32, or epoch u64 and name
+//!   canary        …
 //! ```
 //!
 //! [`Frames`] cuts a stream into frames without copying what arrived whole. Decoders are total: any bytes give a frame
@@ -42,6 +43,7 @@ const WHERE_IS: u8 = 71;
 const PUBLICATION: u8 = 129;
 const ROUTED: u8 = 130;
 const ANSWER: u8 = 131;
+const CANARY: u8 = 132;
 
 const FLAG_RECEIPT: u8 = 1;
 const FLAG_COMPLETE: u8 = 1;
@@ -322,6 +324,11 @@ impl<'a> LaneFrame<'a> {
                 }
                 finish(out)
             }
+            Self::Canary { source, number } => {
+                let mut out = lane_frame(14);
+                put_lane_header(&mut out, CANARY, 0, *source, *number);
+                finish(out)
+            }
         }
     }
 
@@ -369,6 +376,7 @@ impl<'a> LaneFrame<'a> {
                 };
                 Self::Answer { source, number, holder, answer }
             }
+            CANARY => Self::Canary { source, number },
             other => return Err(DecodeError::Kind(other)),
         };
         fields.end()?;

@@ -29,6 +29,7 @@ pub(super) fn overview(view: &View) -> Value {
             "unheld": tally.unheld,
             "refused": tally.refused,
             "missing": tally.gaps,
+            "canaries": tally.canaries,
             "answers": tally.answers,
             "answers_lost": tally.answers_lost,
             "joins": tally.joins,

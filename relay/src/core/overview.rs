@@ -79,7 +79,8 @@ impl Router {
 impl Linked {
     fn seen(&self, now: Instant) -> Seen {
         let outboxes = &self.outboxes;
-        let queued = outboxes.lanes.iter().chain([&outboxes.control]).map(|outbox| outbox.bytes() as u64);
+        let queued =
+            outboxes.lanes.iter().chain([&outboxes.control]).map(|outbox| outbox.queued_bytes() as u64);
         Seen {
             edge: self.life.edge.clone(),
             link: Some(self.link),

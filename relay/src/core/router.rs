@@ -442,7 +442,13 @@ impl Router {
                 self.pass_answer(*source, lane, bytes);
                 Ok(())
             }
-            LaneFrame::Publication(_) | LaneFrame::Answer { .. } => {
+            LaneFrame::Canary { source, .. } if *source == member => {
+                self.tally.canaries += 1;
+                // A full lane lets it be missed, as it would be with any message.
+                push(&self.members, member, lane, bytes.clone());
+                Ok(())
+            }
+            LaneFrame::Publication(_) | LaneFrame::Answer { .. } | LaneFrame::Canary { .. } => {
                 Err("it speaks for another edge".to_owned())
             }
             LaneFrame::Routed { .. } => Err("only relays route".to_owned()),

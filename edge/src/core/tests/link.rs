@@ -299,3 +299,48 @@ fn a_link_that_has_ended_is_not_heard_any_more() {
     assert!(!world.hub.is_elsewhere("#alice"));
     assert_eq!((world.said().len(), world.under_way().len()), (1, 0), "{:?}", world.said());
 }
+
+#[test]
+fn a_message_to_itself_goes_through_the_relay_each_second_and_its_way_is_timed() {
+    let mut world = World::linked();
+    world.wait(seconds(3) + millis(500));
+    let tally = world.tally();
+    assert_eq!((tally.canaries.count(), tally.canaries_lost, tally.frames_out), (4, 0, 0));
+    assert!(!world.hub.is_canary_lost());
+}
+
+#[test]
+fn canaries_that_do_not_come_back_are_lost_and_the_link_stays() {
+    let mut world = World::linked();
+    world.relay_returns_canaries = false;
+    world.wait(seconds(5) - millis(1));
+    assert!(!world.hub.is_canary_lost());
+    world.wait(millis(1));
+    assert_eq!((world.tally().canaries.count(), world.tally().canaries_lost), (0, 1));
+    assert!(world.hub.is_canary_lost() && world.hub.is_linked());
+
+    world.relay_returns_canaries = true;
+    world.wait(seconds(1));
+    assert!(!world.hub.is_canary_lost());
+
+    world.relay_returns_canaries = false;
+    world.wait(seconds(2));
+    let lost = world.tally().canaries_lost;
+    world.close_link();
+    assert!(world.tally().canaries_lost >= lost + 2, "those that were under way");
+    assert!(!world.hub.is_canary_lost(), "that is the link's matter now");
+    world.wait(seconds(9));
+    world.link();
+    assert!(!world.hub.is_canary_lost());
+}
+
+#[test]
+fn how_long_a_verdict_took_is_counted_where_the_relay_was_asked() {
+    let mut world = World::linked();
+    let alice = world.log_in("alice");
+    world.send(alice, &direct(2, "alice", "1"));
+    assert_eq!(world.tally().receipt_latencies.map(|latencies| latencies.count()), [0, 0, 0]);
+    world.send(alice, &direct(3, "bob", "1"));
+    world.wait(seconds(4));
+    assert_eq!(world.tally().receipt_latencies.map(|latencies| latencies.count()), [0, 0, 1]);
+}

@@ -43,6 +43,10 @@ pub(super) struct World {
     pub(super) lane_bytes_max: usize,
     /// Whether the relay echoes pings.
     pub(super) relay_echoes: bool,
+    /// Whether the relay sends canaries back.
+    pub(super) relay_returns_canaries: bool,
+    /// Canaries that came in this turn.
+    canaries: Vec<(Lane, Bytes)>,
     /// Pings that were not echoed.
     pub(super) pings: Vec<[u8; HEARTBEAT_BYTES]>,
     said: Vec<ToRelay>,
@@ -104,6 +108,8 @@ impl World {
             control_bytes_max: CONTROL_BYTES_MAX,
             lane_bytes_max: LANE_BYTES_MAX,
             relay_echoes: true,
+            relay_returns_canaries: true,
+            canaries: Vec::new(),
             pings: Vec::new(),
             said: Vec::new(),
             statuses: Vec::new(),
@@ -198,6 +204,9 @@ impl World {
             for (lane, drain) in Lane::all().zip(&mut relay.lanes) {
                 let mut frames = Vec::new();
                 drain.try_take(&mut frames, usize::MAX);
+                let is_canary =
+                    |frame: &mut Bytes| matches!(LaneFrame::decode(frame), Ok(LaneFrame::Canary { .. }));
+                self.canaries.extend(frames.extract_if(.., is_canary).map(|frame| (lane, frame)));
                 let wants_receipt = |frame: &&Bytes| matches!(LaneFrame::decode(frame), Ok(LaneFrame::Publication(frame)) if frame.wants_receipt);
                 self.sent_at.extend(frames.iter().filter(wants_receipt).map(|_| self.now));
                 self.lanes.extend(frames.into_iter().map(|frame| (lane, frame)));
@@ -205,6 +214,11 @@ impl World {
         }
         self.check();
         self.beat();
+        for (lane, canary) in std::mem::take(&mut self.canaries) {
+            if self.relay_returns_canaries && self.relay.is_some() {
+                self.lane(lane, vec![canary]);
+            }
+        }
     }
 
     fn beat(&mut self) {

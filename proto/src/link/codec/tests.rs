@@ -86,6 +86,7 @@ fn lane_frames_are_these_bytes() {
             format!("0000001e 83 00 000000{head} 00000003 01 0000000000000008 02 6532"),
         ),
         (answer(Answer::Unknown), format!("00000013 83 00 000000{head} 00000003 02")),
+        (LaneFrame::Canary { source: Member(1), number: 2 }, format!("0000000e 84 00 000000{head}")),
     ] {
         assert_eq!(hex(&frame.encode()), bytes.replace(' ', ""), "{frame:?}");
         assert_eq!(LaneFrame::decode(&frame.encode()), Ok(frame));

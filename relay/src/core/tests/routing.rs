@@ -227,6 +227,7 @@ fn a_frame_that_must_not_be_ends_its_link_and_no_other() {
         (publication(Member(9), 1, "c", true).encode(), foreign),
         (holder_for(Member(2)), foreign),
         (holder_for(Member(9)), foreign),
+        (LaneFrame::Canary { source: Member(2), number: 1 }.encode(), foreign),
         (routed(Member(1), 1, &[], true).encode(), "only relays route"),
         (Bytes::from_static(&[0, 0, 0, 1, 7]), "a frame of kind 7 is too short"),
         (Bytes::from_static(&[0; 18]), "unknown frame kind 0"),
@@ -316,4 +317,14 @@ fn lanes_go_on_while_an_edge_is_silent() {
     world.publish(a, "c", true);
     world.gets(a, "c", &[routed(Member(1), 1, &[Member(2)], false)]);
     assert_eq!(world.got(b, "c").len(), 1);
+}
+
+#[test]
+fn an_edges_message_to_itself_comes_back_by_its_lane_and_to_nobody_else() {
+    let (mut world, [a, b]) = World::linked(["a", "b"]);
+    let canary = LaneFrame::Canary { source: Member(1), number: 7 };
+    world.tell(Event::Lane { link: a, lane: Lane(5), frames: vec![canary.encode()] });
+    assert_eq!(world.waits_in(a, Lane(5)), [canary.encode()]);
+    assert!(world.waits_in(b, Lane(5)).is_empty());
+    assert_eq!(world.router.tally(world.now).canaries, 1);
 }

@@ -379,7 +379,12 @@ impl World {
 
     /// Takes what waits in a channel's lane.
     pub(super) fn got(&mut self, link: LinkKey, channel: &str) -> Vec<Bytes> {
-        let lane = &mut self.edge(link).lanes[lane_of(channel).index()];
+        self.waits_in(link, lane_of(channel))
+    }
+
+    /// What waits in a lane.
+    pub(super) fn waits_in(&mut self, link: LinkKey, lane: Lane) -> Vec<Bytes> {
+        let lane = &mut self.edge(link).lanes[lane.index()];
         let mut batch = Vec::new();
         while lane.try_take(&mut batch, usize::MAX) {}
         batch

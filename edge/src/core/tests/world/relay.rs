@@ -206,6 +206,7 @@ fn answer_in_words(lane: Lane, frame: &Bytes) -> Option<String> {
     match LaneFrame::decode(frame).expect("our own") {
         LaneFrame::Publication(_) => None,
         LaneFrame::Routed { .. } => panic!("only relays route"),
+        LaneFrame::Canary { .. } => unreachable!("the relay has sent it back"),
         LaneFrame::Answer { source, number, holder, answer } => {
             assert_eq!(holder, THIS);
             Some(format!("lane {}: {}.{number} {answer:?}", lane.0, source.0))
