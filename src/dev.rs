@@ -54,7 +54,7 @@ struct Settings {
     #[arg(long, value_name = "ADDRESS", value_parser = loopback, default_value = "127.0.0.1:7000")]
     relay_listen: SocketAddr,
 
-    /// The relay listens here for metrics, health and readiness
+    /// The relay listens here for metrics, health, readiness and the console
     #[arg(long, value_name = "ADDRESS", value_parser = loopback, default_value = "127.0.0.1:9000")]
     relay_admin_listen: SocketAddr,
 

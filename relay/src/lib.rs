@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! accept.rs ─▶ ingress.rs ─events─▶ eventloop.rs ⟷ core::Router ─frames─▶ node::outbox ─▶ node::link writes
+//!                         console.rs ─asks──▲                     (what operators see)
 //! ```
 //!
 //! [`Relay::bind`] opens the listeners, so that a busy port is told before anything runs; [`Relay::run`] serves until it

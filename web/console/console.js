@@ -92,11 +92,16 @@ function silent(error) {
   const words = error instanceof Error ? error.message : '';
   // The relay's own words; else it did not even refuse.
   const why = /event loop/.test(words) ? `: ${words}` : '';
-  const since = shown ? ` What you see is ${ago(performance.now() - silentSince)} old.` : '';
-  say($('trouble'), `The relay does not answer${why}.${since}`);
+  say($('trouble-words'), `The relay does not answer${why}.`);
   $('trouble').hidden = false;
+  showAge();
   $('main').toggleAttribute('data-old', true);
   tell('No answer', 'bad');
+}
+
+/** Apart from the words, or readers of screens would be told again and again. */
+function showAge() {
+  if (silentSince) say($('trouble-age'), shown ? `What you see is ${ago(performance.now() - silentSince)} old.` : '');
 }
 
 /** @param {string} words @param {string} tone */
@@ -477,4 +482,5 @@ document.addEventListener('keydown', key);
 document.addEventListener('visibilitychange', () => void ask());
 legend($('legend'));
 makeColumns();
+setInterval(showAge, ASK_EVERY);
 void ask();
