@@ -391,6 +391,20 @@ async fn a_relay_that_echoes_and_never_welcomes_is_left() {
 }
 
 #[tokio::test]
+async fn a_link_that_echoes_and_carries_nothing_makes_its_edge_unready_while_another_edge_is_well() {
+    let (world, _others) = World::linked(["edge-2"]).await;
+    let relay = FakeRelay::new(&identity(&world.authority, "relay-2", Role::Relay), ALPN);
+    let edge =
+        start_edge("edge-1", identity(&world.authority, "edge-1", Role::Edge), relay.address, &world.store);
+    let _link = relay.linked().await;
+    edge.reaches("edge_ready", 1.0).await;
+    edge.exceeds("edge_canaries_total", 0.0).await;
+    edge.reaches("edge_ready", 0.0).await;
+    edge.log.says(&["readiness changed", "is_ready=false", "what is sent by the link has been lost"]).await;
+    assert_eq!(edge.metric("edge_link_up").await, 1.0);
+}
+
+#[tokio::test]
 async fn an_edge_that_never_pings_is_closed_after_3_3_s_and_reaped() {
     let (world, [one]) = World::linked(["edge-1"]).await;
     let mut alice = Terminal::login(&one, "alice").await;

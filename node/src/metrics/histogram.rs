@@ -79,9 +79,10 @@ impl Histogram {
 
     /// Takes over what somebody else counts, again and again; where nothing is new it costs a comparison.
     pub fn tell(&self, latencies: &Latencies) {
-        if self.shared.count.swap(latencies.count, Relaxed) == latencies.count {
+        if self.shared.count.load(Relaxed) == latencies.count {
             return;
         }
+        self.shared.count.store(latencies.count, Relaxed);
         for (shared, &count) in self.shared.counts.iter().zip(&latencies.counts) {
             shared.store(count, Relaxed);
         }
