@@ -54,7 +54,7 @@ struct Settings {
     #[arg(long, value_name = "ADDRESS", value_parser = loopback, default_value = "127.0.0.1:7000")]
     relay_listen: SocketAddr,
 
-    /// The relay listens here for metrics, health and readiness
+    /// The relay listens here for metrics, health, readiness and the console
     #[arg(long, value_name = "ADDRESS", value_parser = loopback, default_value = "127.0.0.1:9000")]
     relay_admin_listen: SocketAddr,
 
@@ -272,6 +272,7 @@ fn banner(relay: &Relay, edges: &[Edge; 2]) -> anyhow::Result<String> {
         relay.link_address()?,
         relay.admin_address()?
     );
+    text += &format!("The cluster, live:  http://{}/console\n\n", relay.admin_address()?);
     text += "Two windows of a browser on two servers: open one each\n\n";
     for edge in edges {
         // By name, since that is what the certificate's hash is trusted for.

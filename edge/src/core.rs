@@ -15,6 +15,7 @@
 //! | `channels.rs` | who receives what here, delivery, replies that wait |
 //! | `session.rs` | one client's state |
 //! | `link.rs` | the link as the Hub sees it: greeting, joins, tellings, heartbeat |
+//! | `status.rs` | what operators see of this edge through its relay |
 //! | `receipts.rs` | what became of directed messages |
 //! | `routes.rs`, `routes/round.rs` | what the store should say, and what it does say; writing it again and again |
 //! | `canary.rs` | a message to itself, each second, through the relay |
@@ -30,6 +31,7 @@ mod link;
 mod receipts;
 mod routes;
 mod session;
+mod status;
 mod tally;
 #[cfg(test)]
 mod tests;
@@ -42,7 +44,7 @@ use node::outbox::Outbox;
 use proto::client::code::Disconnect;
 use proto::client::{ClientId, Command};
 use proto::id::{Channel, EdgeId, NodeName};
-use proto::link::{CloseCode, Lane};
+use proto::link::{CloseCode, Door, Lane};
 use store::{IndexPage, RouteWrite, StoreError};
 
 pub use hub::Hub;
@@ -73,6 +75,11 @@ pub enum Event {
     Clock {
         /// Time since the unix epoch.
         unix: Duration,
+    },
+    /// Whether balancers are told to send clients here. Comes with every tick of the event loop.
+    Ready {
+        /// Whether they are.
+        is_ready: bool,
     },
     /// A client has come in through a door.
     Opened(Opened),
@@ -180,6 +187,8 @@ pub struct Opened {
     pub client: ClientKey,
     /// Its id in the cluster.
     pub id: ClientId,
+    /// By which way it came.
+    pub door: Door,
     /// What it reads.
     pub encoding: Encoding,
     /// Whether it answers pings.

@@ -126,7 +126,7 @@ impl Hall {
         };
         let id = ClientId(uuid::Uuid::new_v4().as_u128());
         let (outbox, drain) = outbox(OUTBOX_BYTES_MAX);
-        let opened = Opened { client, id, encoding, pings, patience, chance: chance(), outbox };
+        let opened = Opened { client, id, door, encoding, pings, patience, chance: chance(), outbox };
         let traffic = self.metrics.traffic(door);
         let guest = Guest { client, inputs: self.inputs.clone(), large: self.large.clone(), traffic };
         guest.tell(Event::Opened(opened)).await;

@@ -199,7 +199,8 @@ impl EventLoop {
             self.metrics.store.record(&self.store.stats());
             self.loop_metrics.waiting(self.inputs.len());
             self.look_at_link();
-            self.report_readiness(now, is_stopping);
+            let is_ready = self.report_readiness(now, is_stopping);
+            self.hub.handle(now, Event::Ready { is_ready });
         }
         if self.hub.poll_timeout().is_some_and(|due| due <= now) {
             self.hub.handle_timeout(now);
@@ -325,7 +326,8 @@ impl EventLoop {
         }
     }
 
-    fn report_readiness(&self, now: Instant, is_stopping: bool) {
+    /// Whether clients should be sent here.
+    fn report_readiness(&self, now: Instant, is_stopping: bool) -> bool {
         let mut reasons: Vec<Cow<'static, str>> = Vec::new();
         if is_stopping {
             reasons.push("stopping".into());
@@ -348,6 +350,7 @@ impl EventLoop {
         if self.readiness.set(state) {
             tracing::info!(edge = %self.name, is_ready, reasons = said, missing = not_here, "readiness changed");
         }
+        is_ready
     }
 
     /// Whether all clients are gone and the relay has heard the goodbye.

@@ -40,6 +40,8 @@ mod tests {
     use proto::client::code::Disconnect;
 
     use super::*;
+    use proto::link::Door;
+
     use crate::core::{Encoding, Opened};
 
     #[test]
@@ -57,6 +59,7 @@ mod tests {
         Input::Event(Event::Opened(Opened {
             client: ClientKey(n),
             id: ClientId(u128::from(n)),
+            door: Door::WebSocket,
             encoding: Encoding::Json,
             pings: true,
             patience: Duration::ZERO,

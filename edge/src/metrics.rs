@@ -9,6 +9,7 @@ use node::link::LinkMetrics;
 use node::memory::{Operation, StoreMetrics};
 use node::metrics::{Histogram, Registry, Total};
 use proto::client::code::Disconnect;
+pub(crate) use proto::link::Door;
 use quinn::PathStats;
 
 use crate::core::{Outcome, Tally};
@@ -94,30 +95,6 @@ pub(crate) struct Metrics {
     link_up: Gauge,
     links: Total,
     link_rtt: Histogram,
-}
-
-/// A way into an edge.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Door {
-    /// Browsers and SDKs, over TCP.
-    WebSocket,
-    /// Browsers, over QUIC.
-    WebTransport,
-    /// Terminals.
-    Line,
-}
-
-impl Door {
-    /// All of them.
-    const ALL: [Self; 3] = [Self::WebSocket, Self::WebTransport, Self::Line];
-
-    fn label(self) -> &'static str {
-        match self {
-            Self::WebSocket => "websocket",
-            Self::WebTransport => "webtransport",
-            Self::Line => "line",
-        }
-    }
 }
 
 /// What goes through one door, once clients are let in.

@@ -1,4 +1,5 @@
-//! The admin listener: metrics, health and readiness of one node over HTTP/1.1.
+//! The admin listener: metrics, health and readiness of one node over HTTP/1.1, and what its kind has besides
+//! ([`Further`]).
 //!
 //! Each node of a process spawns one [`Admin`]. It runs on a thread and a runtime of its own, so that a scrape
 //! does not disturb the data path and is still answered when the data path is wedged. The data path reaches it
@@ -14,13 +15,14 @@ use std::borrow::Cow;
 use std::convert::Infallible;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
+use std::pin::Pin;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
 use http_body_util::Full;
 use hyper::body::{Bytes, Incoming};
-use hyper::header::{ALLOW, CONTENT_TYPE, HeaderValue};
+use hyper::header::{ALLOW, CONTENT_TYPE, HeaderMap, HeaderValue};
 use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -53,10 +55,28 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// The event loop ticks every 500 ms; three missed ticks may be a burst, a fourth is a stall.
 const PULSE_AGE_MAX: Duration = Duration::from_secs(2);
 
+/// How long a page may wait for the event loop. A turn takes milliseconds, and a search for a user a second.
+const PAGE_MAX: Duration = Duration::from_secs(2);
+
 /// What `/metrics` is, in the words of the Prometheus text format.
 const METRICS_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 const TEXT_TYPE: &str = "text/plain; charset=utf-8";
 const JSON_TYPE: &str = "application/json";
+
+/// What is answered.
+pub type Answer = Response<Full<Bytes>>;
+
+/// A page that is being made; `None`: the event loop does not answer. It is waited for, and dropped, after 2 s.
+pub type Making = Pin<Box<dyn Future<Output = Option<Answer>> + Send>>;
+
+/// Pages that one kind of node has besides those of all nodes. They are read, and change nothing.
+pub trait Further: Send + Sync + 'static {
+    /// Where they are, for whoever asks for what is not there.
+    fn paths(&self) -> &'static str;
+
+    /// The page at `path`, if there is one; nothing is done for it before it is awaited.
+    fn find(&self, path: &str, headers: &HeaderMap) -> Option<Making>;
+}
 
 /// A running admin listener; dropping it stops it.
 #[derive(Debug)]
@@ -78,6 +98,25 @@ impl Admin {
         pulse: Pulse,
         readiness: Readiness,
     ) -> io::Result<Self> {
+        Self::start(listener, Pages { metrics, pulse, readiness, further: None })
+    }
+
+    /// The same with pages that not all nodes have.
+    ///
+    /// # Errors
+    ///
+    /// As with [`Self::spawn`].
+    pub fn spawn_with(
+        listener: TcpListener,
+        metrics: Page,
+        pulse: Pulse,
+        readiness: Readiness,
+        further: Box<dyn Further>,
+    ) -> io::Result<Self> {
+        Self::start(listener, Pages { metrics, pulse, readiness, further: Some(further) })
+    }
+
+    fn start(listener: TcpListener, pages: Pages) -> io::Result<Self> {
         listener.set_nonblocking(true)?;
         let address = listener.local_addr()?;
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
@@ -85,7 +124,7 @@ impl Admin {
             let _entered = runtime.enter();
             tokio::net::TcpListener::from_std(listener)?
         };
-        let pages = Arc::new(Pages { metrics, pulse, readiness });
+        let pages = Arc::new(pages);
         let (stop, stopped) = oneshot::channel();
         let thread = std::thread::Builder::new()
             .name("admin".to_owned())
@@ -140,7 +179,10 @@ async fn serve(listener: tokio::net::TcpListener, pages: Arc<Pages>, mut stopped
 
 /// Without keep-alive: scrapes are seconds apart, and an idle connection would hold a place for nothing.
 async fn answer_one(stream: TcpStream, pages: Arc<Pages>) {
-    let service = service_fn(|request| std::future::ready(Ok::<_, Infallible>(pages.answer(&request))));
+    let service = service_fn(|request| {
+        let asked = pages.answer(&request);
+        async { Ok::<_, Infallible>(asked.answer().await) }
+    });
     let connection = hyper::server::conn::http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEAD_READ_TIMEOUT)
@@ -158,29 +200,52 @@ struct Pages {
     metrics: Page,
     pulse: Pulse,
     readiness: Readiness,
+    further: Option<Box<dyn Further>>,
+}
+
+/// A request that was looked at.
+enum Asked {
+    Answered(Answer),
+    Making(Making),
+}
+
+impl Asked {
+    async fn answer(self) -> Answer {
+        match self {
+            Self::Answered(answer) => answer,
+            Self::Making(page) => timeout(PAGE_MAX, page).await.ok().flatten().unwrap_or_else(|| {
+                response(StatusCode::SERVICE_UNAVAILABLE, TEXT_TYPE, "the event loop does not answer\n")
+            }),
+        }
+    }
 }
 
 impl Pages {
     /// Hyper leaves the body out where the method is HEAD.
-    fn answer(&self, request: &Request<Incoming>) -> Response<Full<Bytes>> {
-        let page = match request.uri().path() {
+    fn answer(&self, request: &Request<Incoming>) -> Asked {
+        let path = request.uri().path();
+        let further = self.further.as_ref();
+        if let Some(page) = further.and_then(|further| further.find(path, request.headers())) {
+            return match refuse_to_write(request) {
+                Some(refusal) => Asked::Answered(refusal),
+                None => Asked::Making(page),
+            };
+        }
+        Asked::Answered(self.own(path, request))
+    }
+
+    fn own(&self, path: &str, request: &Request<Incoming>) -> Answer {
+        let page = match path {
             "/metrics" => Self::metrics,
             "/health" => Self::health,
             "/ready" => Self::ready,
             _ => {
-                return response(
-                    StatusCode::NOT_FOUND,
-                    TEXT_TYPE,
-                    "not found: try /metrics, /health, /ready\n",
-                );
+                let more = self.further.as_ref().map_or("", |further| further.paths());
+                let known = format!("not found: try /metrics, /health, /ready{more}\n");
+                return response(StatusCode::NOT_FOUND, TEXT_TYPE, known);
             }
         };
-        if !matches!(*request.method(), Method::GET | Method::HEAD) {
-            let mut refusal = response(StatusCode::METHOD_NOT_ALLOWED, TEXT_TYPE, "only GET and HEAD\n");
-            refusal.headers_mut().insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
-            return refusal;
-        }
-        page(self)
+        refuse_to_write(request).unwrap_or_else(|| page(self))
     }
 
     fn metrics(&self) -> Response<Full<Bytes>> {
@@ -207,6 +272,15 @@ impl Pages {
         let status = if state.reasons.is_empty() { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
         response(status, JSON_TYPE, body.to_string())
     }
+}
+
+fn refuse_to_write(request: &Request<Incoming>) -> Option<Answer> {
+    if matches!(*request.method(), Method::GET | Method::HEAD) {
+        return None;
+    }
+    let mut refusal = response(StatusCode::METHOD_NOT_ALLOWED, TEXT_TYPE, "only GET and HEAD\n");
+    refusal.headers_mut().insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
+    Some(refusal)
 }
 
 fn response(

@@ -21,3 +21,4 @@ pub mod newcomers;
 pub mod outbox;
 pub mod process;
 pub mod udp;
+pub mod web;

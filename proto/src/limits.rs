@@ -38,6 +38,12 @@ pub const LANE_BYTES_MAX: usize = 1 << 20;
 /// carry state.
 pub const CONTROL_BYTES_MAX: usize = 64 << 20;
 
+/// Clients of one user that an edge tells a relay of: more than a person looks through, and 300 bytes.
+pub const FOUND_MAX: usize = 32;
+
+/// Time between two words of an edge on how it does.
+pub const STATUS_EVERY: Duration = Duration::from_secs(1);
+
 /// Time between an edge's signs of life, while they are answered.
 pub const PING_EVERY: Duration = Duration::from_secs(1);
 

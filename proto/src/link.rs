@@ -15,7 +15,7 @@ use crate::id::{Channel, EdgeId, Epoch, NodeName};
 use crate::limits::LANES;
 
 /// What TLS negotiates: the version of this protocol. Nodes of different versions refuse each other in the handshake.
-pub const ALPN: &[u8] = b"causeway-link/1";
+pub const ALPN: &[u8] = b"causeway-link/2";
 
 /// First byte of the heartbeat stream.
 pub const STREAM_HEARTBEAT: u8 = 1;
@@ -52,6 +52,58 @@ pub fn lane_of(channel: &str) -> Lane {
         .bytes()
         .fold(0x811c_9dc5_u32, |hash, byte| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193));
     Lane(((hash ^ (hash >> 16)) % LANES as u32) as u8)
+}
+
+/// A way into an edge.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[repr(u8)]
+pub enum Door {
+    /// Browsers and SDKs, over TCP.
+    WebSocket = 0,
+    /// Browsers, over QUIC.
+    WebTransport = 1,
+    /// Terminals.
+    Line = 2,
+}
+
+impl Door {
+    /// All of them, each at the place of its number.
+    pub const ALL: [Self; 3] = [Self::WebSocket, Self::WebTransport, Self::Line];
+
+    /// As a label value, and in JSON.
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::WebSocket => "websocket",
+            Self::WebTransport => "webtransport",
+            Self::Line => "line",
+        }
+    }
+}
+
+/// How an edge does, as it says once a second: what only edges know. Totals count from its start.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Status {
+    /// Clients logged in now.
+    pub clients: u32,
+    /// Whether its balancers are told to send clients.
+    pub is_ready: bool,
+    /// Round trip of the last heartbeat, in microseconds; 0 before the first.
+    pub rtt_micros: u32,
+    /// Publications and directed messages that its clients sent.
+    pub received: u64,
+    /// Publications that it put into its clients' outboxes.
+    pub pushes: u64,
+    /// Of those received, what nobody can tell the fate of, and what was refused for now.
+    pub unknown: u64,
+}
+
+/// A client of the user that a relay looks for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Found {
+    /// By which way it came in.
+    pub door: Door,
+    /// When it logged in, by its edge's clock: milliseconds since the unix epoch.
+    pub since: u64,
 }
 
 /// What an edge says on the control stream.
@@ -94,6 +146,17 @@ pub enum ToRelay {
     },
     /// It stops, and has no clients any more.
     Goodbye,
+    /// How it does. Nothing answers.
+    Status(Status),
+    /// The answer to [`ToEdge::WhereIs`].
+    Here {
+        /// Whose.
+        query: u32,
+        /// Clients of that user here.
+        total: u32,
+        /// Some of them, [`crate::limits::FOUND_MAX`] at most.
+        clients: Vec<Found>,
+    },
 }
 
 /// What a relay says on the control stream.
@@ -139,6 +202,13 @@ pub enum ToEdge {
     Ended {
         /// The lease that the edge will have; [`Self::Leased`] follows.
         next: Epoch,
+    },
+    /// An operator asks which clients a user has: [`ToRelay::Here`] answers.
+    WhereIs {
+        /// Comes back in the answer.
+        query: u32,
+        /// The user's personal channel.
+        channel: Channel,
     },
 }
 

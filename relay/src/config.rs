@@ -19,7 +19,7 @@ pub struct Settings {
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:7000")]
     pub listen: SocketAddr,
 
-    /// Listens here for metrics, health and readiness; keep it private
+    /// Listens here for metrics, health, readiness and the console; keep it private
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:9000")]
     pub admin_listen: SocketAddr,
 

@@ -13,11 +13,16 @@
 //! | `members.rs` | which edges are linked, were heard, are lost, and who is a later life of whom |
 //! | `heartbeat.rs` | leases: given, renewed, ended |
 //! | `leasing.rs` | what the store says of leases |
+//! | `overview.rs`, `journal.rs` | what operators see: how all of it does, and what happened last |
+//! | `search.rs` | where a user's clients are |
 
 mod heartbeat;
+mod journal;
 mod leasing;
 mod members;
+mod overview;
 mod router;
+mod search;
 #[cfg(test)]
 mod tests;
 
@@ -25,14 +30,17 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use hashbrown::HashMap;
-use proto::id::{EdgeId, NodeName};
+use proto::id::{EdgeId, NodeName, UserId};
 use proto::link::{CloseCode, HEARTBEAT_BYTES, Lane, ToRelay};
 use store::{Beat, Leases, Score, StoreError};
 
+pub use journal::{ENTRIES_MAX, Entry, Kind};
 pub use leasing::{BEAT_EVERY, PATIENCE, WATCH_ANEW};
 pub use members::{LOST_AFTER, UNHEARD_MAX};
 pub use node::outbox::LinkOutboxes;
+pub use overview::{Overview, Seen, Traffic};
 pub use router::Router;
+pub use search::{Place, SEARCH_MAX, Whereabouts};
 
 /// One QUIC connection of an edge; each new one has a higher number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -113,6 +121,13 @@ pub enum Event {
         /// How many there were.
         result: Result<u64, StoreError>,
     },
+    /// An operator looks for a user; [`Action::Found`] answers.
+    WhereIs {
+        /// No search that is under way has this number.
+        query: u32,
+        /// Whom.
+        user: UserId,
+    },
     /// This process stood still: nothing that was read before can be believed, and nobody could be heard.
     Froze,
     /// The relay stops.
@@ -165,6 +180,13 @@ pub enum Action {
     RemoveRoutes {
         /// Whose.
         edge: EdgeId,
+    },
+    /// Where a user is. It comes within [`SEARCH_MAX`].
+    Found {
+        /// As the event had it.
+        query: u32,
+        /// Where.
+        whereabouts: Whereabouts,
     },
     /// Search the whole store for routes of edges that are nobody any more. Nothing answers.
     Sweep,

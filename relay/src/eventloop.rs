@@ -15,6 +15,7 @@ use node::freeze::{TICK, frozen_for};
 use node::link::{Queued, Seen, close};
 use node::metrics::LoopMetrics;
 
+use crate::console::Desk;
 use crate::core::{Action, Event, LinkKey, LinkOutboxes, Router, Tally};
 use crate::heartbeat::Heartbeat;
 use crate::metrics::Metrics;
@@ -58,6 +59,8 @@ pub(crate) struct EventLoop {
     pub(crate) pulse: Pulse,
     pub(crate) readiness: Readiness,
     pub(crate) stop: watch::Receiver<bool>,
+    /// Where operators ask.
+    pub(crate) desk: Desk,
     pub(crate) links: HashMap<LinkKey, Linked>,
     pub(crate) was_complete: bool,
 }
@@ -77,9 +80,12 @@ impl EventLoop {
         let mut next_tick = Instant::now();
         loop {
             let wake = self.router.poll_timeout().map_or(next_tick, |due| due.min(next_tick));
+            let mut ask = None;
             tokio::select! {
                 biased;
                 Some(input) = self.pings.recv() => batch.push(input),
+                // Before the others, for there are few of them.
+                asked = self.desk.ask() => ask = Some(asked),
                 _ = self.inputs.recv_many(&mut batch, BATCH) => {}
                 () = sleep_until(wake.into()) => {}
                 _ = self.stop.wait_for(|stop| *stop) => break,
@@ -91,6 +97,10 @@ impl EventLoop {
             let inputs = batch.len();
             for input in batch.drain(..) {
                 self.input(now, input);
+            }
+            if let Some(ask) = ask {
+                let links = self.links.iter().map(|(&link, linked)| (link, &linked.connection));
+                self.desk.answer(now, ask, &mut self.router, &self.heartbeat.store_stats(), links);
             }
             if now >= next_tick {
                 next_tick = now + TICK;
@@ -147,6 +157,7 @@ impl EventLoop {
                         close(&connection, code, &reason);
                     }
                 }
+                Action::Found { query, whereabouts } => self.desk.found(query, whereabouts),
                 Action::GrantLease { .. }
                 | Action::Beat(_)
                 | Action::EndLease { .. }

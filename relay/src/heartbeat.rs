@@ -107,7 +107,9 @@ impl Heartbeat {
                 return;
             }
             Action::Sweep => return self.sweeps.notify_one(),
-            Action::Admit { .. } | Action::Close { .. } => unreachable!("it does not concern the store"),
+            Action::Admit { .. } | Action::Close { .. } | Action::Found { .. } => {
+                unreachable!("it does not concern the store")
+            }
         };
         if let Err(mpsc::error::TrySendError::Full(order)) = self.orders.try_send(order) {
             let answers = self.answers.clone();

@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! accept.rs ─▶ ingress.rs ─events─▶ eventloop.rs ⟷ core::Router ─frames─▶ node::outbox ─▶ node::link writes
+//!                         console.rs ─asks──▲                     (what operators see)
 //! ```
 //!
 //! [`Relay::bind`] opens the listeners, so that a busy port is told before anything runs; [`Relay::run`] serves until it
@@ -10,6 +11,7 @@
 
 mod accept;
 pub mod config;
+mod console;
 pub mod core;
 mod eventloop;
 mod heartbeat;
@@ -38,6 +40,7 @@ use store::Store;
 use tokio::sync::{Notify, mpsc, watch};
 use tokio::task::JoinSet;
 
+use crate::console::Desk;
 use crate::core::Router;
 use crate::eventloop::{EventLoop, INPUTS_MAX, unix};
 use crate::heartbeat::Heartbeat;
@@ -114,8 +117,15 @@ impl Relay {
         let sockets = UdpSockets::default();
         UdpSockets::show(&registry, [("link", sockets.clone())]);
         let loop_metrics = LoopMetrics::new(&registry);
-        let _admin = Admin::spawn(self.admin_listener, registry.page(), pulse.clone(), readiness.clone())?;
         let Config { name, identity, identities, sweep_interval, .. } = self.config;
+        let (desk, console) = Desk::new(name.clone());
+        let _admin = Admin::spawn_with(
+            self.admin_listener,
+            registry.page(),
+            pulse.clone(),
+            readiness.clone(),
+            Box::new(console),
+        )?;
         let endpoint = endpoint(self.link_socket, &identity, &sockets)?;
         let (inputs, receiver) = mpsc::channel(INPUTS_MAX);
         let (pings, ping_receiver) = mpsc::channel(INPUTS_MAX);
@@ -132,6 +142,7 @@ impl Relay {
             pulse,
             readiness,
             stop,
+            desk,
             links: HashMap::new(),
             was_complete: false,
         };

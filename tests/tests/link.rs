@@ -104,7 +104,7 @@ async fn an_edge_of_another_link_protocol_is_refused_and_both_sides_say_version(
 #[tokio::test]
 async fn a_relay_of_another_link_protocol_is_refused_and_both_sides_say_version() {
     let authority = authority();
-    let relay = FakeRelay::new(&identity(&authority, "relay-1", Role::Relay), b"causeway-link/2");
+    let relay = FakeRelay::new(&identity(&authority, "relay-1", Role::Relay), b"causeway-link/99");
     let edge =
         start_edge("edge-1", identity(&authority, "edge-1", Role::Edge), relay.address, &Store::memory());
 

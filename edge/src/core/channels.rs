@@ -260,8 +260,8 @@ impl Hub {
     }
 }
 
-#[cfg(test)]
 impl Held {
+    /// Who receives it, in the order in which they subscribed.
     pub(super) fn subscribers(&self) -> impl Iterator<Item = ClientKey> {
         self.subscribers.iter().map(|subscriber| subscriber.client)
     }

@@ -165,6 +165,7 @@ impl Hub {
         session.phase = Phase::Live(Box::new(Login {
             info: json::client_info(&claims.user, session.id, claims.info.as_deref()),
             user: claims.user,
+            since: u64::try_from(unix.as_millis()).unwrap_or(u64::MAX),
             token_channels: token_channels.to_vec(),
             ends_at: claims.expires.map(|expires| ends_at(now, expires, unix)),
             greeting: Some(greeting),

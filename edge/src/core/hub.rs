@@ -47,6 +47,8 @@ pub struct Hub {
     pub(super) actions: VecDeque<Action>,
     pub(super) tally: Tally,
     pub(super) is_stopping: bool,
+    /// Whether balancers are told to send clients here; for operators.
+    pub(super) is_ready: bool,
 }
 
 impl Hub {
@@ -70,6 +72,7 @@ impl Hub {
             actions: VecDeque::new(),
             tally: Tally::default(),
             is_stopping: false,
+            is_ready: false,
         }
     }
 
@@ -78,6 +81,7 @@ impl Hub {
         self.now = now;
         match event {
             Event::Clock { unix } => self.clock = (now, unix),
+            Event::Ready { is_ready } => self.is_ready = is_ready,
             Event::Opened(opened) => self.opened(now, opened),
             Event::Frame { client, frame, is_rest } => self.frame(now, client, &frame, is_rest),
             Event::Command { client, command } => self.command(now, client, command),
@@ -158,7 +162,7 @@ impl Hub {
     }
 
     fn opened(&mut self, now: Instant, opened: Opened) {
-        let Opened { client, id, encoding, pings, patience, chance, outbox } = opened;
+        let Opened { client, id, door, encoding, pings, patience, chance, outbox } = opened;
         if self.is_stopping {
             self.tally.disconnect(Disconnect::Shutdown);
             return outbox.close(Disconnect::Shutdown);
@@ -169,6 +173,7 @@ impl Hub {
         let hasher = foldhash::fast::FixedState::with_seed(self.config.hash_seed);
         let session = Session {
             id,
+            door,
             encoding,
             outbox,
             phase: Phase::New { stale_at: now + patience },

@@ -30,6 +30,8 @@ pub(super) struct Link {
     last_echo: Instant,
     last_ping: Instant,
     next_ping: Instant,
+    /// When the relay is to be told how this edge does; once it has greeted.
+    pub(super) next_status: Option<Instant>,
     last_join: u32,
     /// This edge's number on the lanes, since the relay has greeted.
     member: Option<Member>,
@@ -51,6 +53,7 @@ impl Link {
             last_echo: now,
             last_ping: now,
             next_ping: now,
+            next_status: None,
             last_join: 0,
             member: None,
             gone: VecDeque::new(),
@@ -63,6 +66,7 @@ impl Link {
         let canary = self.canaries.as_ref().map(Canaries::next_due);
         welcome
             .into_iter()
+            .chain(self.next_status)
             .chain(canary)
             .chain([self.next_ping, self.last_echo + ECHO_MISSING_MAX])
             .min()
@@ -151,6 +155,7 @@ impl Hub {
                     self.say(&ToRelay::Told { telling });
                 }
             }
+            ToEdge::WhereIs { query, channel } => self.where_is(query, &channel),
             ToEdge::Gone { member } => {
                 if let Some(link) = &mut self.link {
                     link.gone.truncate(GONE_KEPT - 1);
@@ -167,6 +172,7 @@ impl Hub {
     fn welcomed(&mut self, now: Instant, epoch: Epoch, member: Member) {
         let Some(link) = &mut self.link else { return };
         link.member = Some(member);
+        link.next_status = Some(now);
         link.canaries = Some(Canaries::new(now));
         self.routes.live_as(self.edge_id(epoch));
         self.tally.links += 1;
@@ -328,6 +334,7 @@ impl Hub {
         if now >= link.next_ping {
             self.beat(now);
         }
+        self.report_status(now);
         self.canary_timeout(now);
     }
 

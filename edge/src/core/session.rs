@@ -7,6 +7,7 @@ use node::outbox::{Full, Outbox};
 use proto::client::code::Disconnect;
 use proto::client::{ClientId, Publication, Reply, json, line};
 use proto::id::{Channel, UserId};
+use proto::link::Door;
 
 use super::{Encoding, Map, OUTBOX_BYTES_MAX};
 
@@ -17,6 +18,8 @@ use super::{Encoding, Map, OUTBOX_BYTES_MAX};
 #[derive(Debug)]
 pub(super) struct Session {
     pub(super) id: ClientId,
+    /// By which way it came, for operators.
+    pub(super) door: Door,
     pub(super) encoding: Encoding,
     pub(super) outbox: Outbox<Disconnect>,
     pub(super) phase: Phase,
@@ -41,6 +44,8 @@ pub(super) enum Phase {
 #[derive(Debug)]
 pub(super) struct Login {
     pub(super) user: UserId,
+    /// When it logged in, in milliseconds since the unix epoch; for operators.
+    pub(super) since: u64,
     /// Its `ClientInfo`, encoded once for all that it will publish.
     pub(super) info: Bytes,
     /// What its token subscribed it to, the personal channel not counted.

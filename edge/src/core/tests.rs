@@ -10,6 +10,7 @@
 //! | `publishing.rs` | publications, here and from elsewhere, and the commands that are not offered |
 //! | `direct.rs` | directed messages: who gets them, and every verdict |
 //! | `link.rs` | greeting, joins, tellings, heartbeat, the link's end |
+//! | `status.rs` | what operators see of the edge through its relay |
 //! | `routes.rs`, `rounds.rs` | what the store is told, and told again |
 //! | `freeze.rs` | what is left after the edge stood still |
 //! | `random.rs` | any events in any order |
@@ -23,6 +24,7 @@ mod random;
 mod rounds;
 mod routes;
 mod session;
+mod status;
 mod subscribing;
 mod waiting;
 mod world;

@@ -5,6 +5,7 @@ use node::metrics::Registry;
 use node::outbox::{Drain, outbox};
 use proto::client::ClientId;
 use proto::client::code::Disconnect;
+use proto::link::Door;
 use tokio::task::JoinHandle;
 
 use super::*;
@@ -90,6 +91,7 @@ impl Running {
         self.tell(Event::Opened(Opened {
             client: ClientKey(n),
             id: ClientId(u128::from(n)),
+            door: Door::WebSocket,
             encoding: Encoding::Json,
             pings: true,
             patience: Duration::from_secs(10),

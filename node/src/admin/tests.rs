@@ -91,6 +91,49 @@ fn other_paths_are_404_and_other_methods_405() {
 }
 
 #[test]
+fn further_pages_are_read_and_nothing_else() {
+    let node = Node::with_further(Three);
+
+    assert_eq!(node.get("/page?ignored").body(), "made\n");
+    assert_eq!(node.ask("POST /page HTTP/1.1\r\nHost: a\r\n\r\n").status(), "405 Method Not Allowed");
+    assert_eq!(node.get("/health").status(), "200 OK");
+    let missing = node.get("/none");
+    assert_eq!(missing.status(), "404 Not Found");
+    assert_eq!(missing.body(), "not found: try /metrics, /health, /ready, /page\n");
+}
+
+#[test]
+fn a_page_whose_event_loop_does_not_answer_is_503_at_the_latest_after_two_seconds() {
+    let node = Node::with_further(Three);
+
+    for path in ["/never", "/gone"] {
+        let begun = Instant::now();
+        let answer = node.get(path);
+        let expected = ("503 Service Unavailable", "the event loop does not answer\n");
+        assert_eq!((answer.status(), answer.body()), expected, "{path}");
+        assert!(begun.elapsed() >= PAGE_MAX || path == "/gone", "{path}: nobody waited");
+    }
+}
+
+/// A page, one that is never made, and one whose maker has ended.
+struct Three;
+
+impl Further for Three {
+    fn paths(&self) -> &'static str {
+        ", /page"
+    }
+
+    fn find(&self, path: &str, _: &HeaderMap) -> Option<Making> {
+        match path {
+            "/page" => Some(Box::pin(async { Some(response(StatusCode::OK, TEXT_TYPE, "made\n")) })),
+            "/never" => Some(Box::pin(std::future::pending())),
+            "/gone" => Some(Box::pin(async { None })),
+            _ => None,
+        }
+    }
+}
+
+#[test]
 fn a_head_above_the_cap_is_refused_and_one_below_is_not() {
     let node = Node::new();
     let request = |padding| format!("GET /health HTTP/1.1\r\nX: {}\r\n\r\n", "x".repeat(padding));
@@ -159,12 +202,24 @@ impl Node {
     }
 
     fn with_pulse(pulse: Pulse) -> Self {
+        Self::start(pulse, Admin::spawn)
+    }
+
+    fn with_further(further: impl Further) -> Self {
+        Self::start(Pulse::new(), |listener, metrics, pulse, readiness| {
+            Admin::spawn_with(listener, metrics, pulse, readiness, Box::new(further))
+        })
+    }
+
+    fn start(
+        pulse: Pulse,
+        spawn: impl FnOnce(TcpListener, Page, Pulse, Readiness) -> io::Result<Admin>,
+    ) -> Self {
         let listener =
             crate::bind::tcp((Ipv4Addr::LOCALHOST, 0).into(), "--admin-listen", "metrics").expect("a port");
         let registry = Registry::new("edge", "0.0.0");
         let readiness = Readiness::new();
-        let admin =
-            Admin::spawn(listener, registry.page(), pulse.clone(), readiness.clone()).expect("a thread");
+        let admin = spawn(listener, registry.page(), pulse.clone(), readiness.clone()).expect("a thread");
         Self { admin, registry, pulse, readiness }
     }
 

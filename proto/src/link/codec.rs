@@ -2,6 +2,8 @@
 //!
 //! ```text
 //! every frame     length u32 of what follows · kind u8 · …          all numbers big-endian
+//!   status        … clients u32 · ready u8 · round trip u32 · received u64 · pushes u64 · unknown u64
+//!   here          … query u32 · total u32 · count u8 · (door u8 · since u64) each
 //! lane frames     … flags u8 · source u32 · number u64 · …
 //!   publication   … channel's length u8 · channel · info's length u32 · info · data
 //!   routed        … holders u32 each; flags bit 0: complete
@@ -14,9 +16,9 @@
 
 use bytes::{BufMut, Bytes, BytesMut};
 
-use super::{Answer, LaneFrame, Member, PublicationFrame, ToEdge, ToRelay};
+use super::{Answer, Door, Found, LaneFrame, Member, PublicationFrame, Status, ToEdge, ToRelay};
 use crate::id::{Channel, EdgeId, Epoch, NodeName};
-use crate::limits::LINK_FRAME_BYTES_MAX;
+use crate::limits::{FOUND_MAX, LINK_FRAME_BYTES_MAX};
 
 const LENGTH_BYTES: usize = 4;
 
@@ -27,6 +29,8 @@ const SYNCED: u8 = 4;
 const TOLD: u8 = 5;
 const GOODBYE: u8 = 6;
 const UNLEASED: u8 = 7;
+const STATUS: u8 = 8;
+const HERE: u8 = 9;
 
 const WELCOME: u8 = 65;
 const LEASED: u8 = 66;
@@ -34,6 +38,7 @@ const JOINED: u8 = 67;
 const ELSEWHERE: u8 = 68;
 const GONE: u8 = 69;
 const ENDED: u8 = 70;
+const WHERE_IS: u8 = 71;
 
 const PUBLICATION: u8 = 129;
 const ROUTED: u8 = 130;
@@ -146,6 +151,24 @@ impl ToRelay {
             Self::Told { telling } => frame(TOLD, |out| out.put_u64(*telling)),
             Self::Goodbye => frame(GOODBYE, |_| {}),
             Self::Unleased { epoch } => frame(UNLEASED, |out| out.put_u64(epoch.0)),
+            Self::Status(status) => frame(STATUS, |out| {
+                out.put_u32(status.clients);
+                out.put_u8(u8::from(status.is_ready));
+                out.put_u32(status.rtt_micros);
+                out.put_u64(status.received);
+                out.put_u64(status.pushes);
+                out.put_u64(status.unknown);
+            }),
+            Self::Here { query, total, clients } => frame(HERE, |out| {
+                debug_assert!(clients.len() <= FOUND_MAX, "edges tell of so many at most");
+                out.put_u32(*query);
+                out.put_u32(*total);
+                out.put_u8(clients.len() as u8);
+                for client in clients {
+                    out.put_u8(client.door as u8);
+                    out.put_u64(client.since);
+                }
+            }),
         }
     }
 
@@ -168,6 +191,15 @@ impl ToRelay {
             TOLD => Self::Told { telling: fields.u64()? },
             GOODBYE => Self::Goodbye,
             UNLEASED => Self::Unleased { epoch: Epoch(fields.u64()?) },
+            STATUS => Self::Status(Status {
+                clients: fields.u32()?,
+                is_ready: fields.bool()?,
+                rtt_micros: fields.u32()?,
+                received: fields.u64()?,
+                pushes: fields.u64()?,
+                unknown: fields.u64()?,
+            }),
+            HERE => Self::Here { query: fields.u32()?, total: fields.u32()?, clients: fields.found()? },
             other => return Err(DecodeError::Kind(other)),
         };
         fields.end()?;
@@ -196,6 +228,10 @@ impl ToEdge {
             }),
             Self::Gone { member } => frame(GONE, |out| out.put_u32(member.0)),
             Self::Ended { next } => frame(ENDED, |out| out.put_u64(next.0)),
+            Self::WhereIs { query, channel } => frame(WHERE_IS, |out| {
+                out.put_u32(*query);
+                put_text(out, channel.as_str());
+            }),
         }
     }
 
@@ -218,6 +254,7 @@ impl ToEdge {
             },
             GONE => Self::Gone { member: Member(fields.u32()?) },
             ENDED => Self::Ended { next: Epoch(fields.u64()?) },
+            WHERE_IS => Self::WhereIs { query: fields.u32()?, channel: fields.channel()? },
             other => return Err(DecodeError::Kind(other)),
         };
         fields.end()?;
@@ -431,6 +468,19 @@ impl<'a> Fields<'a> {
 
     fn channel(&mut self) -> Result<Channel, DecodeError> {
         Channel::parse(self.text()?).map_err(|_| self.invalid("channel"))
+    }
+
+    fn found(&mut self) -> Result<Vec<Found>, DecodeError> {
+        let count = usize::from(self.u8()?);
+        if count > FOUND_MAX {
+            return Err(self.invalid("number of clients"));
+        }
+        let client = |_| {
+            let door = usize::from(self.u8()?);
+            let door = *Door::ALL.get(door).ok_or_else(|| self.invalid("door"))?;
+            Ok(Found { door, since: self.u64()? })
+        };
+        (0..count).map(client).collect()
     }
 
     fn invalid(&self, field: &'static str) -> DecodeError {

@@ -16,6 +16,7 @@ use proto::id::{EdgeId, Epoch};
 use proto::link::{CloseCode, Member, ToEdge};
 use store::{Beat, Leases, Score, StoreError};
 
+use super::journal::Kind;
 use super::members::{LeaseState, Standing};
 use super::router::Router;
 use super::{Action, LinkKey, WATCH_ANEW};
@@ -121,6 +122,11 @@ impl Router {
         let unix = self.unix(now);
         let Some((old, next)) = self.members.renew(member, unix) else { return };
         self.tally.renewed += 1;
+        self.journal.enter(
+            Kind::Renewed,
+            Some(&old.name),
+            format!("the store had lost {old}; now epoch {next}"),
+        );
         self.end(&old);
         self.say(member, &ToEdge::Ended { next });
         self.ask_for_lease(now, member);
@@ -195,6 +201,7 @@ impl Router {
         self.leasing.ended(&edge);
         if result == Ok(true) {
             self.tally.reaped += 1;
+            self.journal.enter(Kind::Reaped, Some(&edge.name), format!("{edge}; its routes are removed"));
             self.remove_routes(edge);
         }
         self.reckon();
@@ -215,6 +222,7 @@ impl Router {
     /// Edges that were lost while nobody looked have had no time to come back.
     pub(super) fn froze(&mut self, now: Instant) {
         self.tally.freezes += 1;
+        self.journal.enter(Kind::Froze, None, "this relay stood still; all edges link again");
         let mut links: Vec<LinkKey> = self.links.keys().copied().collect();
         links.sort_unstable();
         for link in links {

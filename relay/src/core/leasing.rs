@@ -155,6 +155,11 @@ impl Leasing {
         true
     }
 
+    /// Whether the store did not answer the last beat.
+    pub(super) fn is_away(&self) -> bool {
+        self.reading == Reading::Away
+    }
+
     pub(super) fn known(&self) -> &BTreeMap<EdgeId, Score> {
         &self.known
     }

@@ -6,8 +6,9 @@ use std::time::{Duration, Instant};
 use node::freeze::{LATE_MAX, TICK};
 use proto::id::{EdgeId, Epoch, NodeName};
 use proto::limits::{EPOCH_GIVEN_MAX, LANES, PING_EVERY};
-use proto::link::Member;
+use proto::link::{Member, Status};
 
+use super::overview::Traffic;
 use super::{LinkKey, LinkOutboxes, Map};
 
 /// An edge is lost when so much time has passed since it was last heard, however its link ended. The edge itself gives
@@ -53,6 +54,13 @@ pub(super) struct Linked {
     pub(super) heard: Instant,
     /// The highest number of a publication on each lane; 0 before the first.
     pub(super) lane_numbers: [u64; LANES],
+    /// When it linked: time since the unix epoch.
+    pub(super) since: Duration,
+    /// When it last said how it does, and what.
+    pub(super) status: Option<(Instant, Status)>,
+    /// Channels that it holds.
+    pub(super) channels: u64,
+    pub(super) traffic: Traffic,
 }
 
 /// One process of an edge.
@@ -82,10 +90,16 @@ pub(super) enum LeaseState {
 
 /// An edge whose link ended without a goodbye; it has until then to come back.
 #[derive(Debug)]
-struct Lost {
-    life: Life,
-    lease: LeaseState,
+pub(super) struct Lost {
+    pub(super) life: Life,
+    pub(super) lease: LeaseState,
     reap_at: Instant,
+    pub(super) heard: Instant,
+    /// When its link ended: time since the unix epoch.
+    pub(super) since: Duration,
+    /// What it had last said, and what had gone over its link.
+    pub(super) status: Option<(Instant, Status)>,
+    pub(super) traffic: Traffic,
 }
 
 /// What a lease's edge is to this relay.
@@ -180,6 +194,10 @@ impl Members {
             is_synced: false,
             heard: now,
             lane_numbers: [0; LANES],
+            since: unix,
+            status: None,
+            channels: 0,
+            traffic: Traffic::default(),
         };
         self.by_number.insert(member, linked);
         self.by_name.insert(name, member);
@@ -270,6 +288,23 @@ impl Members {
         self.lost.len()
     }
 
+    pub(super) fn lost(&self) -> impl Iterator<Item = &Lost> {
+        self.lost.iter()
+    }
+
+    /// `member` holds so many channels more, or fewer.
+    pub(super) fn holds(&mut self, member: Member, more: i64) {
+        if let Some(linked) = self.by_number.get_mut(&member) {
+            linked.channels = linked.channels.saturating_add_signed(more);
+        }
+    }
+
+    pub(super) fn does(&mut self, now: Instant, member: Member, status: Status) {
+        if let Some(linked) = self.by_number.get_mut(&member) {
+            linked.status = Some((now, status));
+        }
+    }
+
     pub(super) fn iter(&self) -> impl Iterator<Item = (Member, &Linked)> {
         self.by_number.iter().map(|(&member, linked)| (member, linked))
     }
@@ -320,12 +355,11 @@ impl Members {
     }
 
     /// The link of `member` ended; it is lost unless it comes back in time.
-    pub(super) fn lose(&mut self, member: Member) -> Option<Linked> {
-        let linked = self.remove(member)?;
-        let (life, lease) = (linked.life.clone(), linked.lease);
-        self.lost.push(Lost { life, lease, reap_at: linked.heard + LOST_AFTER });
+    pub(super) fn lose(&mut self, member: Member, since: Duration) {
+        let Some(linked) = self.remove(member) else { return };
+        let Linked { life, lease, heard, status, traffic, .. } = linked;
+        self.lost.push(Lost { life, lease, reap_at: heard + LOST_AFTER, heard, since, status, traffic });
         self.reckon();
-        Some(linked)
     }
 
     /// The answer of the store came when the edge was lost.

@@ -10,8 +10,10 @@ use proto::link::{
     Answer, CloseCode, HEARTBEAT_BYTES, Lane, LaneFrame, Member, PublicationFrame, ToEdge, ToRelay,
 };
 
+use super::journal::{Journal, Kind};
 use super::leasing::Leasing;
 use super::members::{Admission, Hello, LOST_AFTER, LeaseState, Members};
+use super::search::Searches;
 use super::{Action, Event, LinkKey, LinkOutboxes, Map, Tally};
 
 /// A relay without IO, time or chance.
@@ -30,6 +32,8 @@ pub struct Router {
     /// Where each unacknowledged telling belongs.
     channel_by_telling: Map<u64, Channel>,
     last_telling: u64,
+    pub(super) searches: Searches,
+    pub(super) journal: Journal,
     pub(super) actions: VecDeque<Action>,
     pub(super) tally: Tally,
 }
@@ -70,8 +74,10 @@ impl Router {
             leasing: Leasing::new(now),
             is_everybody_linked: true,
             holders_by_channel: Map::with_hasher(hasher.clone()),
-            channel_by_telling: Map::with_hasher(hasher),
+            channel_by_telling: Map::with_hasher(hasher.clone()),
             last_telling: 0,
+            searches: Map::with_hasher(hasher),
+            journal: Journal::new(unix),
             actions: VecDeque::new(),
             tally: Tally::default(),
         }
@@ -79,12 +85,16 @@ impl Router {
 
     /// Takes one event. Never fails and never waits.
     pub fn handle(&mut self, now: Instant, event: Event) {
+        self.journal.unix = self.unix(now);
         match event {
-            Event::Clock { unix } => self.clock = (now, unix),
+            Event::Clock { unix } => {
+                self.clock = (now, unix);
+                self.journal.look(self.is_complete(now), self.leasing.is_away());
+            }
             Event::LinkOpened { link, certificate, outboxes } => {
                 self.links.insert(link, Link { opened: now, certificate, outboxes, member: None });
             }
-            Event::LinkClosed { link } => self.link_closed(link),
+            Event::LinkClosed { link } => self.link_closed(link, Some("its link ended")),
             Event::Control { link, frame } => self.control(now, link, frame),
             Event::Lane { link, lane, frames } => self.lane_frames(now, link, lane, &frames),
             Event::Ping { link, ping } => self.ping(now, link, ping),
@@ -92,6 +102,7 @@ impl Router {
             Event::Beaten { beat, result } => self.beaten(now, &beat, result),
             Event::LeaseEnded { edge, result } => self.lease_ended(edge, result),
             Event::RoutesRemoved { edge, result } => self.routes_removed(&edge, result),
+            Event::WhereIs { query, user } => self.search(now, query, &user),
             Event::Froze => self.froze(now),
             Event::Stop => self.stop(),
         }
@@ -106,11 +117,13 @@ impl Router {
     pub fn poll_timeout(&self) -> Option<Instant> {
         let hello =
             self.links.values().filter(|link| link.member.is_none()).map(|link| link.opened + LOST_AFTER);
-        hello.chain(self.members.next_due()).chain(self.leasing.next_due()).min()
+        let searches = self.next_search_due();
+        hello.chain(self.members.next_due()).chain(self.leasing.next_due()).chain(searches).min()
     }
 
     /// Does what is due at `now`.
     pub fn handle_timeout(&mut self, now: Instant) {
+        self.journal.unix = self.unix(now);
         let is_mute = |link: &Link| link.member.is_none() && link.opened + LOST_AFTER <= now;
         let mut mute: Vec<LinkKey> =
             self.links.iter().filter(|(_, link)| is_mute(link)).map(|(&key, _)| key).collect();
@@ -128,6 +141,7 @@ impl Router {
             self.end(&edge);
         }
         self.reckon();
+        self.end_searches(now);
         self.beat(now);
     }
 
@@ -162,6 +176,8 @@ impl Router {
             ToRelay::Told { telling } => self.acknowledged(member, telling),
             ToRelay::Unleased { epoch } => self.unleased(member, epoch),
             ToRelay::Goodbye => self.goodbye(link, member),
+            ToRelay::Status(status) => self.members.does(now, member, status),
+            ToRelay::Here { query, total, clients } => self.here(now, member, query, total, clients),
         }
     }
 
@@ -188,13 +204,15 @@ impl Router {
             let had = EdgeId { name: name.clone(), epoch };
             self.leasing.may_keep(&had)
         });
-        let unix = self.unix(now);
+        let (unix, is_back) = (self.unix(now), hello.had.is_some());
         let Admission { member, edge, lease } =
             self.members.admit(now, unix, link, hello, may_keep, outboxes);
         if let Some(known) = self.links.get_mut(&link) {
             known.member = Some(member);
         }
         self.tally.admitted += 1;
+        let kind = if is_back { Kind::Back } else { Kind::Linked };
+        self.journal.enter(kind, Some(&edge.name), format!("as {edge}"));
         let welcome = ToEdge::Welcome { epoch: edge.epoch, member };
         self.actions.push_back(Action::Admit { link, edge: edge.clone() });
         self.say(member, &welcome);
@@ -239,6 +257,7 @@ impl Router {
         self.links.remove(&link);
         if let Some(linked) = self.members.remove(member) {
             self.forget(member);
+            self.journal.enter(Kind::Left, Some(&linked.life.edge.name), "it said goodbye");
             self.actions.push_back(Action::Close {
                 link,
                 code: CloseCode::Goodbye,
@@ -249,10 +268,14 @@ impl Router {
         }
     }
 
-    fn link_closed(&mut self, link: LinkKey) {
+    /// `why`: where that is worth an entry in the journal.
+    fn link_closed(&mut self, link: LinkKey, why: Option<&'static str>) {
         let Some(known) = self.links.remove(&link) else { return };
         if let Some(member) = known.member {
-            self.members.lose(member);
+            if let Some(why) = why {
+                self.journal.enter(Kind::Lost, Some(&known.certificate), why);
+            }
+            self.members.lose(member, self.journal.unix);
             self.forget(member);
             self.reckon();
         }
@@ -261,12 +284,32 @@ impl Router {
     /// Ends a link for a reason of ours; its edge is lost unless it comes back.
     pub(super) fn close(&mut self, link: LinkKey, code: CloseCode, reason: String) {
         self.tally.closed += 1;
+        self.enter_close(link, code, &reason);
         self.actions.push_back(Action::Close { link, code, reason });
-        self.link_closed(link);
+        self.link_closed(link, None);
+    }
+
+    fn enter_close(&mut self, link: LinkKey, code: CloseCode, reason: &str) {
+        let Some(known) = self.links.get(&link) else { return };
+        let kind = match code {
+            // All links at once, or one that the next entry tells of.
+            CloseCode::Froze | CloseCode::Replaced => return,
+            CloseCode::Superseded => Kind::Superseded,
+            CloseCode::Goodbye
+            | CloseCode::BadFrame
+            | CloseCode::WrongName
+            | CloseCode::Silent
+            | CloseCode::Overflow => match known.member {
+                Some(_) => Kind::Lost,
+                None => Kind::Refused,
+            },
+        };
+        self.journal.enter(kind, Some(&known.certificate), reason.to_owned());
     }
 
     /// Removes all that `member` held, and tells who may wait for its answers.
     fn forget(&mut self, member: Member) {
+        self.leave_searches(member);
         let channels: Vec<Channel> = self
             .holders_by_channel
             .iter()
@@ -288,6 +331,11 @@ impl Router {
         }
     }
 
+    /// Who holds `channel`.
+    pub(super) fn holders(&self, channel: &Channel) -> &[Member] {
+        self.holders_by_channel.get(channel).map_or(&[][..], |holders| &holders.members)
+    }
+
     fn join(&mut self, member: Member, channel: &Channel, number: u32) {
         self.tally.joins += 1;
         let holders = self.holders_by_channel.entry_ref(channel).or_default();
@@ -298,6 +346,7 @@ impl Router {
         };
         if newcomer {
             holders.members.push(member);
+            self.members.holds(member, 1);
         }
         holders.waiting.push_back((member, number));
         if let Some(lone) = lone {
@@ -315,6 +364,9 @@ impl Router {
         let Some(holders) = self.holders_by_channel.get_mut(channel) else { return };
         let before = holders.members.len();
         holders.members.retain(|&holder| holder != member);
+        if holders.members.len() < before {
+            self.members.holds(member, -1);
+        }
         let last = match holders.members.as_slice() {
             [last] if before == 2 => Some(*last),
             _ => None,
@@ -406,7 +458,7 @@ impl Router {
     fn route(&mut self, now: Instant, lane: Lane, frame: &PublicationFrame<'_>, bytes: &Bytes) {
         self.tally.publications += 1;
         let PublicationFrame { source, number, wants_receipt, channel, .. } = *frame;
-        self.count_gap(source, lane, number);
+        self.count_in(source, lane, number, bytes.len());
         let holders = self.holders_by_channel.get(channel).map_or(&[][..], |holders| &holders.members);
         if wants_receipt {
             // Before any answer can come: both go by the same lane.
@@ -419,7 +471,7 @@ impl Router {
         let mut copies = 0;
         for &holder in holders.iter().filter(|&&holder| holder != source) {
             copies += 1;
-            if push(&self.members, holder, lane, bytes.clone()) {
+            if forward(&mut self.members, holder, lane, bytes.clone()) {
                 self.tally.forwarded += 1;
                 continue;
             }
@@ -436,8 +488,10 @@ impl Router {
         }
     }
 
-    fn count_gap(&mut self, source: Member, lane: Lane, number: u64) {
+    fn count_in(&mut self, source: Member, lane: Lane, number: u64, bytes: usize) {
         let Some(linked) = self.members.get_mut(source) else { return };
+        linked.traffic.publications_in += 1;
+        linked.traffic.bytes_in += bytes as u64;
         let last = &mut linked.lane_numbers[lane.index()];
         if *last != 0 {
             let missing = number.saturating_sub(*last).saturating_sub(1);
@@ -483,6 +537,16 @@ impl Holders {
             || self.waiting.iter().any(|&(waiting, _)| waiting == member)
             || self.tellings.iter().any(|&(_, told)| told == member)
     }
+}
+
+/// Queues a copy of a publication, and counts it; whether it was.
+fn forward(members: &mut Members, to: Member, lane: Lane, frame: Bytes) -> bool {
+    let Some(linked) = members.get_mut(to) else { return false };
+    let bytes = frame.len() as u64;
+    let is_queued = linked.outboxes.lanes[lane.index()].push(frame).is_ok();
+    linked.traffic.copies_out += u64::from(is_queued);
+    linked.traffic.bytes_out += if is_queued { bytes } else { 0 };
+    is_queued
 }
 
 /// Queues a lane frame; whether it was.

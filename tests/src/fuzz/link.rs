@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use proto::client::Publication;
-use proto::limits::{LINK_FRAME_BYTES_MAX, NODE_NAME_BYTES_MAX};
+use proto::limits::{FOUND_MAX, LINK_FRAME_BYTES_MAX, NODE_NAME_BYTES_MAX};
 use proto::link::codec::{DecodeError, Frames};
 use proto::link::{Answer, LaneFrame, PublicationFrame, ToEdge, ToRelay};
 
@@ -74,13 +74,22 @@ fn check_to_relay(frame: &ToRelay) {
             assert!(version.len() <= 255, "{version}");
         }
         ToRelay::Join { channel, .. } | ToRelay::Leave { channel } => check_channel(channel),
-        ToRelay::Synced | ToRelay::Unleased { .. } | ToRelay::Told { .. } | ToRelay::Goodbye => {}
+        ToRelay::Here { clients, .. } => assert!(clients.len() <= FOUND_MAX, "{} clients", clients.len()),
+        ToRelay::Synced
+        | ToRelay::Unleased { .. }
+        | ToRelay::Told { .. }
+        | ToRelay::Goodbye
+        | ToRelay::Status(_) => {}
     }
 }
 
 fn check_to_edge(frame: &ToEdge) {
     match frame {
-        ToEdge::Joined { channel, .. } | ToEdge::Elsewhere { channel, .. } => check_channel(channel),
+        ToEdge::Joined { channel, .. }
+        | ToEdge::Elsewhere { channel, .. }
+        | ToEdge::WhereIs { channel, .. } => {
+            check_channel(channel);
+        }
         ToEdge::Welcome { .. } | ToEdge::Leased { .. } | ToEdge::Gone { .. } | ToEdge::Ended { .. } => {}
     }
 }

@@ -10,6 +10,7 @@ use node::outbox::{Drain, outbox};
 use proto::client::code::Disconnect;
 use proto::client::{ClientId, json};
 use proto::id::UserId;
+use proto::link::Door;
 use serde_json::Value;
 
 use super::edge::Input;
@@ -180,6 +181,7 @@ impl World {
         let opened = Opened {
             client,
             id,
+            door: Door::WebSocket,
             encoding: Encoding::Json,
             pings: true,
             patience: Duration::from_secs(10),

@@ -474,7 +474,7 @@ impl World {
             }
             ToEdge::Leased { .. } => return self.count("leased"),
             ToEdge::Gone { .. } => return self.count("gone"),
-            ToEdge::Joined { .. } => return,
+            ToEdge::Joined { .. } | ToEdge::WhereIs { .. } => return,
         };
         let name = self.edges[edge].name.clone();
         self.trace(|| format!("{name} is told epoch {epoch} ({frame:?})"));

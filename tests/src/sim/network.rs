@@ -9,7 +9,7 @@ use bytes::Bytes;
 use edge::core::Generation;
 use node::outbox::{Drain, LinkOutboxes, outbox};
 use proto::limits::{CONTROL_BYTES_MAX, LANES};
-use proto::link::{CloseCode, HEARTBEAT_BYTES, LaneFrame};
+use proto::link::{CloseCode, HEARTBEAT_BYTES, LaneFrame, ToRelay};
 use relay::core::LinkKey;
 use serde_json::Value;
 
@@ -92,6 +92,10 @@ pub(crate) fn published(frames: &[Bytes]) -> impl Iterator<Item = Published> {
             Published::InRoom(number)
         })
     })
+}
+
+fn is_status(frame: &Bytes) -> bool {
+    matches!(ToRelay::decode(frame), Ok(ToRelay::Status(_)))
 }
 
 /// The queues of one end.
@@ -237,7 +241,10 @@ impl World {
         for stream in 0..STREAMS {
             let Some(drains) = &mut self.links[link].ends[from].drains else { return };
             let mut frames = Vec::new();
-            if drains.streams[stream].try_take(&mut frames, usize::MAX) {
+            drains.streams[stream].try_take(&mut frames, usize::MAX);
+            // How an edge does decides nothing anywhere.
+            frames.retain(|frame| !(stream == CONTROL && way == Way::Up && is_status(frame)));
+            if !frames.is_empty() {
                 self.transmit(link, way, stream, frames);
             }
         }

@@ -229,6 +229,7 @@ impl World {
                 Action::EndLease { edge, score } => {
                     self.ask_store(asker, Job::End { edge, score, has_ended: false });
                 }
+                Action::Found { .. } => unreachable!("nobody looks for anybody"),
                 Action::Sweep => {
                     let life = self.relays[relay].life;
                     self.after(SWEEP_AFTER, move |world| {

@@ -14,7 +14,7 @@ use node::outbox::Drain;
 use proto::client::code::Disconnect;
 use proto::id::{Channel, NodeName};
 use proto::limits::{CONTROL_BYTES_MAX, LANE_BYTES_MAX};
-use proto::link::{CloseCode, HEARTBEAT_BYTES, Lane, LaneFrame, Member, ToRelay};
+use proto::link::{CloseCode, HEARTBEAT_BYTES, Lane, LaneFrame, Member, Status, ToRelay};
 
 use super::super::{Action, ClientKey, Event, Generation, Hub, HubConfig, Tally, Ticket};
 use crate::token;
@@ -50,6 +50,8 @@ pub(super) struct World {
     /// Pings that were not echoed.
     pub(super) pings: Vec<[u8; HEARTBEAT_BYTES]>,
     said: Vec<ToRelay>,
+    /// What the edge has said of how it does.
+    pub(super) statuses: Vec<Status>,
     unanswered: VecDeque<(Channel, u32)>,
     lanes: Vec<(Lane, Bytes)>,
     /// When the directed messages of the last 4 s went out.
@@ -110,6 +112,7 @@ impl World {
             canaries: Vec::new(),
             pings: Vec::new(),
             said: Vec::new(),
+            statuses: Vec::new(),
             unanswered: VecDeque::new(),
             lanes: Vec::new(),
             sent_at: VecDeque::new(),
@@ -193,7 +196,10 @@ impl World {
                 if let ToRelay::Join { channel, number } = &frame {
                     self.unanswered.push_back((channel.clone(), *number));
                 }
-                self.said.push(frame);
+                match frame {
+                    ToRelay::Status(status) => self.statuses.push(status),
+                    frame => self.said.push(frame),
+                }
             }
             for (lane, drain) in Lane::all().zip(&mut relay.lanes) {
                 let mut frames = Vec::new();

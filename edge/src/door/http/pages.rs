@@ -47,7 +47,7 @@ impl Pages {
                 &|| certificate_hash(shown, *port, request)
             }
             _ => match self.files.find(path) {
-                Some(file) => &|| file.answer(request),
+                Some(file) => &|| file.answer(request.headers()),
                 None => {
                     return text(
                         StatusCode::NOT_FOUND,

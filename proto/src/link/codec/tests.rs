@@ -15,6 +15,26 @@ fn control_frames_to_the_relay_are_these_bytes() {
         (ToRelay::Told { telling: 258 }, "00000009 05 0000000000000102"),
         (ToRelay::Goodbye, "00000001 06"),
         (ToRelay::Unleased { epoch: Epoch(9) }, "00000009 07 0000000000000009"),
+        (
+            ToRelay::Status(Status {
+                clients: 500,
+                is_ready: true,
+                rtt_micros: 258,
+                received: 3,
+                pushes: 4,
+                unknown: 5,
+            }),
+            "00000022 08 000001f4 01 00000102 0000000000000003 0000000000000004 0000000000000005",
+        ),
+        (ToRelay::Here { query: 7, total: 0, clients: vec![] }, "0000000a 09 00000007 00000000 00"),
+        (
+            ToRelay::Here {
+                query: 7,
+                total: 40,
+                clients: Door::ALL.map(|door| Found { door, since: 258 }).into(),
+            },
+            "00000025 09 00000007 00000028 03 00 0000000000000102 01 0000000000000102 02 0000000000000102",
+        ),
     ] {
         assert_eq!(hex(&frame.encode()), bytes.replace(' ', ""), "{frame:?}");
         assert_eq!(ToRelay::decode(&frame.encode()), Ok(frame));
@@ -35,6 +55,7 @@ fn control_frames_to_the_edge_are_these_bytes() {
         ),
         (ToEdge::Gone { member: Member(3) }, "00000005 45 00000003"),
         (ToEdge::Ended { next: Epoch(9) }, "00000009 46 0000000000000009"),
+        (ToEdge::WhereIs { query: 7, channel: channel("#é") }, "00000009 47 00000007 03 23c3a9"),
     ] {
         assert_eq!(hex(&frame.encode()), bytes.replace(' ', ""), "{frame:?}");
         assert_eq!(ToEdge::decode(&frame.encode()), Ok(frame));
@@ -82,6 +103,13 @@ fn broken_frames_are_refused_by_name() {
     assert_eq!(relay("00000002 04 00"), DecodeError::Trailing(SYNCED));
     assert_eq!(relay("00000003 03 01 0a"), DecodeError::Field(LEAVE, "channel"));
     assert_eq!(relay("00000003 03 01 ff"), DecodeError::Field(LEAVE, "text"));
+    assert_eq!(
+        relay("00000013 09 00000007 00000001 01 03 0000000000000102"),
+        DecodeError::Field(HERE, "door")
+    );
+    assert_eq!(relay("0000000a 09 00000007 00000000 21"), DecodeError::Field(HERE, "number of clients"));
+    assert_eq!(relay("0000000a 09 00000007 00000000 20"), DecodeError::Short(HERE));
+    assert_eq!(relay("00000006 08 000001f4 02"), DecodeError::Field(STATUS, "yes or no"));
     let edge = |bytes: &str| ToEdge::decode(&unhex(bytes)).expect_err("broken");
     assert_eq!(edge("00000008 43 01 63 00000001 02"), DecodeError::Field(JOINED, "yes or no"));
     let lane = |bytes: &str| LaneFrame::decode(&unhex(bytes)).expect_err("broken").to_string();

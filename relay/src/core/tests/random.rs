@@ -329,7 +329,7 @@ impl Model {
     fn act(&mut self) {
         for action in self.world.done() {
             match action {
-                Action::Admit { .. } | Action::Sweep => {}
+                Action::Admit { .. } | Action::Found { .. } | Action::Sweep => {}
                 Action::Close { link, .. } => {
                     self.ended(link);
                     // The shell says so, sooner or later.
@@ -387,6 +387,7 @@ impl Model {
                         held.elsewhere = Some(elsewhere);
                     }
                 }
+                ToEdge::WhereIs { .. } => panic!("nobody looks for anybody"),
                 ToEdge::Gone { member } => assert!(linked.gone.remove(&member), "{member:?} is not gone"),
             }
         }
@@ -426,6 +427,15 @@ impl Model {
         }
         self.answered.clear();
         self.check_complete();
+        self.check_overview();
+    }
+
+    fn check_overview(&mut self) {
+        let seen = self.world.router.overview(self.world.now);
+        let seen: BTreeMap<LinkKey, u64> =
+            seen.edges.iter().filter_map(|edge| Some((edge.link?, edge.channels))).collect();
+        let linked = self.edges.iter().flat_map(|edge| &edge.link);
+        assert_eq!(seen, linked.map(|linked| (linked.key, linked.held.len() as u64)).collect());
     }
 
     fn check_complete(&mut self) -> bool {

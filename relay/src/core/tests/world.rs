@@ -24,6 +24,7 @@ pub(super) const UNIX_MS: u64 = 1_800_000_000_000;
 pub(super) struct World {
     pub(super) router: Router,
     pub(super) now: Instant,
+    pub(super) started: Instant,
     edges: BTreeMap<LinkKey, Edge>,
     /// Of links that are opened from now on.
     pub(super) control_bytes_max: usize,
@@ -84,6 +85,7 @@ impl World {
         Self {
             router: Router::new(hash_seed, now, Duration::from_millis(UNIX_MS)),
             now,
+            started: now,
             edges: BTreeMap::new(),
             control_bytes_max: CONTROL_BYTES_MAX,
             lane_bytes_max: LANE_BYTES_MAX,
@@ -196,7 +198,9 @@ impl World {
                 let result = is_reached.then(|| now_or_never(store.remove_routes(&edge)));
                 Event::RoutesRemoved { edge, result: self.told(result) }
             }
-            Action::Admit { .. } | Action::Close { .. } | Action::Sweep => return None,
+            Action::Admit { .. } | Action::Close { .. } | Action::Found { .. } | Action::Sweep => {
+                return None;
+            }
         })
     }
 
@@ -352,7 +356,10 @@ impl World {
                 ToEdge::Welcome { epoch, member } => edge.welcome = Some((epoch, member)),
                 ToEdge::Leased { epoch } => edge.leased.push(epoch.0),
                 ToEdge::Ended { next } => edge.welcome = edge.welcome.map(|(_, member)| (next, member)),
-                ToEdge::Joined { .. } | ToEdge::Elsewhere { .. } | ToEdge::Gone { .. } => {}
+                ToEdge::Joined { .. }
+                | ToEdge::Elsewhere { .. }
+                | ToEdge::Gone { .. }
+                | ToEdge::WhereIs { .. } => {}
             }
         }
         heard.into_iter().filter(|frame| !matches!(frame, ToEdge::Leased { .. })).collect()

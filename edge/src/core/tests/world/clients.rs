@@ -5,6 +5,7 @@ use node::outbox::outbox;
 use proto::client::code::Disconnect;
 use proto::client::{ClientId, json};
 use proto::limits::CHANNELS_PER_CLIENT_MAX;
+use proto::link::Door;
 
 use super::super::super::{ClientKey, Encoding, Event, OUTBOX_BYTES_MAX, Opened};
 use super::words::{connect, signed, subscribe, token_of};
@@ -26,6 +27,7 @@ impl World {
         self.tell(Event::Opened(Opened {
             client: ClientKey(n),
             id: ClientId(u128::from(n)),
+            door: if encoding == Encoding::Line { Door::Line } else { Door::WebSocket },
             encoding,
             pings: encoding == Encoding::Json,
             patience: PATIENCE,

@@ -5,7 +5,8 @@ use node::outbox::outbox;
 use proto::id::Epoch;
 use proto::limits::LANES;
 use proto::link::{
-    Answer, CloseCode, HEARTBEAT_BYTES, Lane, LaneFrame, Member, PublicationFrame, ToEdge, ToRelay, lane_of,
+    Answer, CloseCode, Found, HEARTBEAT_BYTES, Lane, LaneFrame, Member, PublicationFrame, ToEdge, ToRelay,
+    lane_of,
 };
 
 use super::super::super::{Event, Generation, LinkOutboxes, Ticket};
@@ -193,6 +194,11 @@ fn control_in_words(frame: &ToRelay) -> String {
         ToRelay::Unleased { epoch } => format!("unleased {epoch}"),
         ToRelay::Told { telling } => format!("told {telling}"),
         ToRelay::Goodbye => "goodbye".to_owned(),
+        ToRelay::Here { query, total, clients } => {
+            let found = |found: &Found| format!(" {} since {}", found.door.label(), found.since);
+            format!("here {query} {total}{}", clients.iter().map(found).collect::<String>())
+        }
+        ToRelay::Status(_) => unreachable!("kept apart"),
     }
 }
 

@@ -1,0 +1,145 @@
+//! The console: what an operator sees of the cluster in a browser, at the admin listener.
+//!
+//! ```text
+//! browser ─▶ node::admin ─▶ pages.rs ─Ask─▶ eventloop.rs ⟷ core::Router
+//!   ▲                          │ ▲                │
+//!   └──────── json.rs ◀────────┘ └──── View, Whereabouts
+//! ```
+//!
+//! The event loop computes something only while somebody asks; what it gives is plain, and becomes JSON on the admin
+//! listener's thread.
+
+mod json;
+mod pages;
+
+use std::time::{Duration, Instant};
+
+use hashbrown::HashMap;
+use proto::id::{NodeName, UserId};
+use quinn::Connection;
+use store::Stats;
+use tokio::sync::{mpsc, oneshot};
+
+pub(crate) use self::pages::Console;
+
+use crate::core::{Event, LinkKey, Overview, Router, Whereabouts};
+use crate::eventloop::unix;
+
+/// Questions that wait for the event loop, and searches that are under way: as many as the admin listener has
+/// connections.
+pub(crate) const ASKS_MAX: usize = node::admin::CONNECTIONS_MAX;
+
+/// What the console asks of the event loop. Whoever asks may not wait any more.
+#[derive(Debug)]
+pub(crate) enum Ask {
+    Overview(oneshot::Sender<View>),
+    WhereIs(UserId, oneshot::Sender<Whereabouts>),
+}
+
+/// The cluster as it is shown.
+#[derive(Debug)]
+pub(crate) struct View {
+    overview: Overview,
+    about: About,
+    is_store_up: bool,
+    paths: HashMap<LinkKey, Path>,
+}
+
+/// Which relay this is.
+#[derive(Debug, Clone)]
+struct About {
+    name: NodeName,
+    /// When it started: time since the unix epoch.
+    started: Duration,
+}
+
+/// What QUIC knows of the way to an edge.
+#[derive(Debug, Clone)]
+struct Path {
+    address: String,
+    rtt: Duration,
+    /// Bytes that may be under way unacknowledged.
+    congestion_window: u64,
+    lost_packets: u64,
+    sent_packets: u64,
+    sent_bytes: u64,
+    received_bytes: u64,
+}
+
+/// The event loop's end.
+#[derive(Debug)]
+pub(crate) struct Desk {
+    about: About,
+    asks: mpsc::Receiver<Ask>,
+    searches: HashMap<u32, oneshot::Sender<Whereabouts>>,
+    last_query: u32,
+}
+
+impl Desk {
+    /// The desk of the relay `name`, which starts now, and where the console asks it.
+    pub(crate) fn new(name: NodeName) -> (Self, Console) {
+        let (asking, asks) = mpsc::channel(ASKS_MAX);
+        let about = About { name, started: unix() };
+        (Self { about, asks, searches: HashMap::new(), last_query: 0 }, Console::new(asking))
+    }
+
+    /// The next question; never, where nobody can ask any more.
+    pub(crate) async fn ask(&mut self) -> Ask {
+        match self.asks.recv().await {
+            Some(ask) => ask,
+            None => std::future::pending().await,
+        }
+    }
+
+    /// Answers what can be answered at once.
+    pub(crate) fn answer<'a>(
+        &mut self,
+        now: Instant,
+        ask: Ask,
+        router: &mut Router,
+        store: &Stats,
+        links: impl Iterator<Item = (LinkKey, &'a Connection)>,
+    ) {
+        match ask {
+            Ask::Overview(asking) => {
+                let view = View {
+                    overview: router.overview(now),
+                    about: self.about.clone(),
+                    is_store_up: store.reads.is_up && store.writes.is_up,
+                    paths: links.map(|(link, connection)| (link, Path::of(connection))).collect(),
+                };
+                // Whoever asked may have lost patience; so below.
+                let _ = asking.send(view);
+            }
+            // One too many is not answered: the page says that the event loop does not.
+            Ask::WhereIs(..) if self.searches.len() >= ASKS_MAX => {}
+            Ask::WhereIs(user, asking) => {
+                self.last_query = self.last_query.wrapping_add(1);
+                let query = self.last_query;
+                self.searches.insert(query, asking);
+                router.handle(now, Event::WhereIs { query, user });
+            }
+        }
+    }
+
+    pub(crate) fn found(&mut self, query: u32, whereabouts: Whereabouts) {
+        if let Some(asking) = self.searches.remove(&query) {
+            let _ = asking.send(whereabouts);
+        }
+    }
+}
+
+impl Path {
+    fn of(connection: &Connection) -> Self {
+        let stats = connection.stats();
+        Self {
+            address: connection.remote_address().to_string(),
+            rtt: stats.path.rtt,
+            congestion_window: stats.path.cwnd,
+            lost_packets: stats.path.lost_packets,
+            sent_packets: stats.path.sent_packets,
+            sent_bytes: stats.udp_tx.bytes,
+            received_bytes: stats.udp_rx.bytes,
+        }
+    }
+}
