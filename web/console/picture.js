@@ -324,6 +324,7 @@ function drawRelay() {
 export function legend(place) {
   for (const [tone, words] of [
     ['good', 'linked'],
+    ['full', 'over 90 % full'],
     ['warn', 'not ready'],
     ['bad', 'silent, lost'],
   ]) {

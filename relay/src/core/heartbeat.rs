@@ -125,7 +125,7 @@ impl Router {
         self.journal.enter(
             Kind::Renewed,
             Some(&old.name),
-            format!("the store had lost {old}; now epoch {next}"),
+            format!("the store had lost epoch {}; now {next}", old.epoch),
         );
         self.end(&old);
         self.say(member, &ToEdge::Ended { next });
@@ -201,7 +201,11 @@ impl Router {
         self.leasing.ended(&edge);
         if result == Ok(true) {
             self.tally.reaped += 1;
-            self.journal.enter(Kind::Reaped, Some(&edge.name), format!("{edge}; its routes are removed"));
+            self.journal.enter(
+                Kind::Reaped,
+                Some(&edge.name),
+                format!("epoch {}; its routes are removed", edge.epoch),
+            );
             self.remove_routes(edge);
         }
         self.reckon();

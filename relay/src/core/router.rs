@@ -212,7 +212,7 @@ impl Router {
         }
         self.tally.admitted += 1;
         let kind = if is_back { Kind::Back } else { Kind::Linked };
-        self.journal.enter(kind, Some(&edge.name), format!("as {edge}"));
+        self.journal.enter(kind, Some(&edge.name), format!("epoch {}", edge.epoch));
         let welcome = ToEdge::Welcome { epoch: edge.epoch, member };
         self.actions.push_back(Action::Admit { link, edge: edge.clone() });
         self.say(member, &welcome);

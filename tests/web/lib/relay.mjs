@@ -54,7 +54,7 @@ export function cluster(n, { capacity = 500, name = (at) => `edge-${at + 1}` } =
   });
   const events = [
     { at: began, kind: 'started', edge: null, text: '' },
-    ...states.map((edge, at) => ({ at: began + at * 40, kind: 'linked', edge: edge.name, text: `as ${edge.name}.${began}` })),
+    ...states.map((edge, at) => ({ at: began + at * 40, kind: 'linked', edge: edge.name, text: `epoch ${began + at}` })),
     { at: began + 5000, kind: 'complete', edge: null, text: '' },
   ];
   const edges = () => {
