@@ -47,6 +47,7 @@ use proto::id::{Channel, EdgeId, NodeName};
 use proto::link::{CloseCode, Door, Lane};
 use store::{IndexPage, RouteWrite, StoreError};
 
+pub use canary::Carries;
 pub use hub::Hub;
 pub use node::outbox::LinkOutboxes;
 pub use tally::{Outcome, RouteCounts, Tally, Verdict};

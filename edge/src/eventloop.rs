@@ -52,13 +52,16 @@ pub(crate) enum Input {
 const TIMED_EVERY: u32 = 64;
 
 thread_local! {
-    static UNTIMED: Cell<u32> = const { Cell::new(1) };
+    /// What was not timed since the last that was, by stage.
+    static UNTIMED: [Cell<u32>; 2] = const { [const { Cell::new(1) }; 2] };
 }
 
 /// `event` as an input; one of [`TIMED_EVERY`] is timed.
 pub(crate) fn timed(stage: Stage, event: Event) -> Input {
-    let untimed = UNTIMED.get();
-    UNTIMED.set((untimed + 1) % TIMED_EVERY);
+    let untimed = UNTIMED.with(|counts| {
+        let count = &counts[stage as usize];
+        count.replace((count.get() + 1) % TIMED_EVERY)
+    });
     match untimed {
         0 => Input::Timed { event: Box::new(event), stage, since: Instant::now() },
         _ => Input::Event(event),
@@ -211,7 +214,7 @@ impl EventLoop {
             self.was_linked = is_linked;
             tracing::info!(edge = %self.name, is_linked, "link to the relay changed");
         }
-        self.isolation.see(now, is_linked, self.hub.is_canary_lost());
+        self.isolation.see(now, is_linked, self.hub.carries());
         self.metrics.record(self.hub.tally(), is_linked);
         self.pulse.beat_at(now);
     }
@@ -233,11 +236,11 @@ impl EventLoop {
                 drop(permit);
             }
             Input::LinkOpened { generation, outboxes, connection } => {
-                let outboxes_seen = LinkOutboxes::clone(&outboxes);
                 self.count_link();
+                let link = outboxes.clone();
                 self.link =
-                    Some(Linked { generation, connection, outboxes: outboxes_seen, seen: Seen::default() });
-                self.hub.handle(now, Event::LinkOpened { generation, link: outboxes });
+                    Some(Linked { generation, connection, outboxes: *outboxes, seen: Seen::default() });
+                self.hub.handle(now, Event::LinkOpened { generation, link });
             }
             Input::LeasesRead(leases) => self.isolation.leases_read(now, leases),
         }
@@ -344,11 +347,11 @@ impl EventLoop {
                 Standing::LikeAll(what) => missing.push(what.into()),
             }
         }
-        let state = State { reasons, missing };
-        let [said, not_here] = [&state.reasons, &state.missing].map(|list| list.join("; "));
-        let is_ready = state.reasons.is_empty();
-        if self.readiness.set(state) {
-            tracing::info!(edge = %self.name, is_ready, reasons = said, missing = not_here, "readiness changed");
+        let is_ready = reasons.is_empty();
+        if self.readiness.set(State { reasons, missing }) {
+            let state = self.readiness.state();
+            let [reasons, missing] = [&state.reasons, &state.missing].map(|list| list.join("; "));
+            tracing::info!(edge = %self.name, is_ready, reasons, missing, "readiness changed");
         }
         is_ready
     }

@@ -2,8 +2,9 @@
 //! store.
 //!
 //! An edge that alone lost its relay is of less use than the others. When all have lost it, all are alike, and turning
-//! them all away would turn a relay's outage into everybody's: so a lost link, and a link that carries nothing, count only
-//! while the store shows that somebody else's lease is still renewed.
+//! them all away would turn a relay's outage into everybody's. So a link that is away counts only while the store shows
+//! that somebody else's lease is still renewed; and one that is up and brings no canary back only while the relay says that
+//! another edge's come back, since leases are renewed for whoever is heard, whatever lanes do.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -11,7 +12,9 @@ use std::time::{Duration, Instant};
 use proto::id::{EdgeId, NodeName};
 use store::{Leases, Score, StoreError};
 
-/// A lost link does not count before: clients are served meanwhile, and links come back in a second.
+use crate::core::Carries;
+
+/// A link that is away does not count before: clients are served meanwhile, and links come back in a second.
 const LINK_LOST_MAX: Duration = Duration::from_secs(10);
 
 /// How often leases are read while the link is away: relays renew them every second.
@@ -36,15 +39,26 @@ pub(crate) struct Isolation {
 /// How others are reached.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Way {
-    /// There was no link yet.
-    Never,
     Open,
-    /// The link is up, and the edge's messages to itself do not come back.
-    Stuck,
-    /// There is no link, which counts from that moment on.
-    Lost {
-        counts_from: Instant,
+    /// The link is up, and canaries do not come back.
+    Stuck {
+        others_do: bool,
     },
+    /// There is no link, which counts from that moment on.
+    Away {
+        counts_from: Instant,
+        why: Why,
+    },
+}
+
+/// Why there is no link.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Why {
+    /// There was none yet.
+    New,
+    Lost,
+    /// It was lost when it was of no use any more: the next one has to show that it is.
+    WasStuck,
 }
 
 /// What balancers should know of it.
@@ -59,30 +73,33 @@ pub(crate) enum Standing {
 }
 
 impl Isolation {
-    /// The edge `name`, not linked yet.
-    pub(crate) fn new(name: NodeName) -> Self {
-        Self { name, way: Way::Never, next_read: None, is_reading: false, scores: None, renewed_at: None }
+    /// The edge `name`, which has begun at `now` and is not linked yet.
+    pub(crate) fn new(name: NodeName, now: Instant) -> Self {
+        let way = Way::Away { counts_from: now + LINK_LOST_MAX, why: Why::New };
+        Self { name, way, next_read: Some(now), is_reading: false, scores: None, renewed_at: None }
     }
 
-    /// Notes whether the edge is linked at `now`, and whether its canary is lost on that link.
-    pub(crate) fn see(&mut self, now: Instant, is_linked: bool, is_canary_lost: bool) {
-        let way = match (is_linked, self.way) {
-            (true, _) if is_canary_lost => Way::Stuck,
-            (true, _) => Way::Open,
-            (false, Way::Never | Way::Lost { .. }) => self.way,
-            (false, Way::Open) => Way::Lost { counts_from: now + LINK_LOST_MAX },
-            (false, Way::Stuck) => Way::Lost { counts_from: now },
+    /// Notes whether the edge is linked at `now`, and what its canaries show of that link.
+    pub(crate) fn see(&mut self, now: Instant, is_linked: bool, carries: Carries) {
+        let counts_from = now + LINK_LOST_MAX;
+        self.way = match (self.way, is_linked, carries) {
+            (_, true, Carries::No { others_do }) => Way::Stuck { others_do },
+            (_, true, Carries::Yes) => Way::Open,
+            (Way::Away { why: Why::WasStuck, .. } | Way::Stuck { .. }, true, Carries::Unknown) => self.way,
+            (Way::Open | Way::Away { .. }, true, Carries::Unknown) => Way::Open,
+            (Way::Open, false, _) => Way::Away { counts_from, why: Why::Lost },
+            (Way::Stuck { .. }, false, _) => Way::Away { counts_from: now, why: Why::WasStuck },
+            (Way::Away { .. }, false, _) => self.way,
         };
-        if way == self.way {
-            return;
+        match self.way {
+            // Scores of an older absence are no proof in a newer one.
+            Way::Open | Way::Stuck { .. } => {
+                (self.next_read, self.scores, self.renewed_at) = (None, None, None);
+            }
+            Way::Away { .. } => {
+                self.next_read.get_or_insert(now);
+            }
         }
-        if way == Way::Open {
-            // Scores of an older loss are no proof in a newer one.
-            (self.next_read, self.scores, self.renewed_at) = (None, None, None);
-        } else if self.next_read.is_none() {
-            self.next_read = Some(now);
-        }
-        self.way = way;
     }
 
     /// Whether leases are to be read now; [`Self::leases_read`] answers.
@@ -98,7 +115,7 @@ impl Isolation {
     /// Compares leases with those of the last read.
     pub(crate) fn leases_read(&mut self, now: Instant, leases: Result<Leases, StoreError>) {
         self.is_reading = false;
-        if matches!(self.way, Way::Never | Way::Open) {
+        if !matches!(self.way, Way::Away { .. }) {
             return;
         }
         let scores = leases.ok().map(|leases| {
@@ -117,19 +134,24 @@ impl Isolation {
 
     /// Whether clients should be sent here, as far as reaching others is concerned.
     pub(crate) fn standing(&self, now: Instant) -> Standing {
-        let others_live = self.renewed_at.is_some_and(|at| now <= at + RENEWAL_FRESH);
         match self.way {
-            Way::Never => Standing::Alone("not linked to the relay yet"),
             Way::Open => Standing::Well,
-            Way::Stuck if others_live => {
-                Standing::Alone("what is sent by the link has been lost for 5 s, while other edges have one")
+            Way::Stuck { others_do: true } => {
+                Standing::Alone("the link brings nothing back, while other edges' links do")
             }
-            Way::Stuck => Standing::LikeAll("what is sent by the link has been lost for 5 s"),
-            Way::Lost { counts_from } if others_live && now >= counts_from => {
-                Standing::Alone("no link to the relay for 10 s, while other edges have one")
-            }
-            Way::Lost { .. } => {
-                Standing::LikeAll("no link to the relay: clients of this edge reach each other")
+            Way::Stuck { others_do: false } => Standing::LikeAll("the link brings nothing back"),
+            Way::Away { counts_from, why } => {
+                let others_live = self.renewed_at.is_some_and(|at| now <= at + RENEWAL_FRESH);
+                match (now >= counts_from, why) {
+                    (true, _) if others_live => {
+                        Standing::Alone("no link to the relay, while other edges have one")
+                    }
+                    // A cluster that starts as a whole is given the time to find itself.
+                    (false, Why::New) => Standing::Alone("not linked to the relay yet"),
+                    (_, _) => {
+                        Standing::LikeAll("no link to the relay: clients of this edge reach each other")
+                    }
+                }
             }
         }
     }
@@ -140,16 +162,21 @@ mod tests {
     use super::*;
 
     const YET: Standing = Standing::Alone("not linked to the relay yet");
-    const LOST: Standing = Standing::Alone("no link to the relay for 10 s, while other edges have one");
+    const LOST: Standing = Standing::Alone("no link to the relay, while other edges have one");
     const LIKE_ALL: Standing =
         Standing::LikeAll("no link to the relay: clients of this edge reach each other");
 
     #[test]
-    fn before_the_first_link_an_edge_is_not_ready_and_reads_nothing() {
+    fn an_edge_that_starts_has_10_s_to_link_and_then_is_left_out_only_where_others_are_linked() {
         let (mut isolation, start) = new();
-        isolation.see(start, false, false);
-        assert_eq!((isolation.standing(start + seconds(99)), isolation.begin_read(start)), (YET, false));
-        isolation.see(start, true, false);
+        isolation.see(start, false, Carries::Unknown);
+        assert_eq!((isolation.standing(start), isolation.begin_read(start)), (YET, true));
+        assert_eq!(isolation.standing(start + seconds(10) - millis(1)), YET);
+        assert_eq!(isolation.standing(start + seconds(10)), LIKE_ALL);
+        isolation.leases_read(start + seconds(9), Ok(leases(&[("edge-2.1", 1)])));
+        isolation.leases_read(start + seconds(10), Ok(leases(&[("edge-2.1", 2)])));
+        assert_eq!(isolation.standing(start + seconds(10)), LOST);
+        isolation.see(start, true, Carries::Unknown);
         assert_eq!(isolation.standing(start), Standing::Well);
     }
 
@@ -161,7 +188,7 @@ mod tests {
         }
         assert_eq!(isolation.standing(start + seconds(10) - millis(1)), LIKE_ALL);
         assert_eq!(isolation.standing(start + seconds(10)), LOST);
-        isolation.see(start + seconds(11), true, false);
+        isolation.see(start + seconds(11), true, Carries::Unknown);
         assert_eq!(isolation.standing(start + seconds(11)), Standing::Well);
     }
 
@@ -203,9 +230,9 @@ mod tests {
         isolation.leases_read(start, Err(StoreError::Away));
         isolation.leases_read(start, Ok(leases(&[("edge-2.1", 2)])));
         assert_eq!(isolation.standing(start + seconds(10)), LIKE_ALL);
-        isolation.see(start, true, false);
+        isolation.see(start, true, Carries::Unknown);
         isolation.leases_read(start, Ok(leases(&[("edge-2.1", 3)])));
-        isolation.see(start, false, false);
+        isolation.see(start, false, Carries::Unknown);
         isolation.leases_read(start, Ok(leases(&[("edge-2.1", 4)])));
         assert_eq!(isolation.standing(start + seconds(10)), LIKE_ALL);
     }
@@ -221,37 +248,50 @@ mod tests {
         assert!(!isolation.begin_read(start + seconds(4) - millis(1)));
         assert!(isolation.begin_read(start + seconds(4)));
         isolation.leases_read(start + seconds(4), Err(StoreError::Unanswered));
-        isolation.see(start + seconds(4), true, false);
+        isolation.see(start + seconds(4), true, Carries::Unknown);
         assert!(!isolation.begin_read(start + seconds(9)));
     }
 
     #[test]
-    fn a_link_that_carries_nothing_counts_at_once_while_others_are_renewed() {
+    fn a_link_that_brings_nothing_back_counts_while_others_do() {
         let (mut isolation, start) = new();
-        isolation.see(start, true, false);
-        isolation.see(start, true, true);
-        let stuck = Standing::LikeAll("what is sent by the link has been lost for 5 s");
-        assert_eq!((isolation.standing(start), isolation.begin_read(start)), (stuck, true));
-        isolation.leases_read(start, Ok(leases(&[("edge-2.1", 1)])));
-        isolation.leases_read(start, Ok(leases(&[("edge-2.1", 2)])));
-        let alone =
-            Standing::Alone("what is sent by the link has been lost for 5 s, while other edges have one");
+        isolation.see(start, true, Carries::Yes);
+        isolation.see(start, true, Carries::No { others_do: false });
+        let stuck = Standing::LikeAll("the link brings nothing back");
+        assert_eq!((isolation.standing(start), isolation.begin_read(start)), (stuck, false));
+        isolation.see(start, true, Carries::No { others_do: true });
+        let alone = Standing::Alone("the link brings nothing back, while other edges' links do");
         assert_eq!(isolation.standing(start), alone);
-        isolation.see(start, false, false);
+        isolation.see(start, true, Carries::Yes);
+        assert_eq!(isolation.standing(start), Standing::Well);
+    }
+
+    #[test]
+    fn whoever_was_stuck_is_well_again_when_a_canary_is_back_and_not_when_there_is_a_new_link() {
+        let (mut isolation, start) = new();
+        isolation.see(start, true, Carries::No { others_do: true });
+        isolation.see(start, false, Carries::Unknown);
+        isolation.begin_read(start);
+        for score in [1, 2] {
+            isolation.leases_read(start, Ok(leases(&[("edge-2.1", score)])));
+        }
         assert_eq!(isolation.standing(start), LOST, "there is no new time to come back");
-        isolation.see(start, true, false);
+        isolation.see(start, true, Carries::Unknown);
+        assert_eq!(isolation.standing(start), LOST);
+        isolation.see(start, true, Carries::Yes);
         assert_eq!(isolation.standing(start), Standing::Well);
     }
 
     fn new() -> (Isolation, Instant) {
-        (Isolation::new(NodeName::parse("edge-1").expect("valid")), Instant::now())
+        let start = Instant::now();
+        (Isolation::new(NodeName::parse("edge-1").expect("valid"), start), start)
     }
 
     /// An edge that lost its link at that moment.
     fn lost() -> (Isolation, Instant) {
         let (mut isolation, start) = new();
-        isolation.see(start, true, false);
-        isolation.see(start, false, false);
+        isolation.see(start, true, Carries::Unknown);
+        isolation.see(start, false, Carries::Unknown);
         (isolation, start)
     }
 

@@ -204,6 +204,7 @@ impl Edge {
         let capacity = Capacity::new(config.max_clients, Arc::clone(&metrics));
         let pulse = Pulse::new();
         readiness.show(&registry);
+        pulse.show(&registry);
         registry.collect_runtime(tokio::runtime::Handle::current());
         let (link_sockets, web_sockets) = (UdpSockets::default(), UdpSockets::default());
         UdpSockets::show(&registry, [("link", link_sockets.clone()), ("webtransport", web_sockets.clone())]);
@@ -238,7 +239,7 @@ impl Edge {
             readiness,
             stop: halted.clone(),
             link: None,
-            isolation: Isolation::new(config.name.clone()),
+            isolation: Isolation::new(config.name.clone(), Instant::now()),
             fence_warned: None,
         };
         let mut tasks = JoinSet::new();

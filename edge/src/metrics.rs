@@ -165,7 +165,7 @@ impl Metrics {
             link_smoothed_rtt: gauge("edge_link_smoothed_rtt_seconds", "Round trip of the link, as QUIC measures and smoothes it, in seconds; 0 without a link."),
             link_window: gauge("edge_link_congestion_window_bytes", "Bytes that may be under way on the link before anything is acknowledged; 0 without a link."),
             link_mtu: gauge("edge_link_mtu_bytes", "The largest packet that the link's path takes, in bytes of UDP payload; 0 without a link."),
-            stages: registry.histograms("edge_stage_seconds", "How long frames waited and took, in seconds, of every 64th: in, from a client's reading until what it says is queued for the link or for clients here; out, from a lane's reading until it is queued for clients.", "stage", ["in", "out"]),
+            stages: registry.histograms("edge_stage_seconds", "How long frames of up to 4 KiB waited and took, in seconds, of every 64th: in, from being handed over by a client's reader until what it says is queued for the link or for clients here; out, from a lane's reading until it is queued for clients.", "stage", ["in", "out"]),
             handshakes: registry.histograms("edge_handshake_seconds", "From a connection's first packet until it is let in, in seconds: TLS or QUIC, and HTTP.", "door", ["websocket", "webtransport"]),
             accepts: Door::ALL.map(|door| {
                 registry.counter("edge_accepts_total", "Connections that were opened to a door, whatever became of them.", &[("door", door.label())])

@@ -79,25 +79,34 @@ impl fmt::Display for Filter {
 
 /// Sends the process's events to stderr, coloured where that is a terminal and `NO_COLOR` is not set.
 ///
-/// What comes back must run for as long as the process does: it tells what was left out of the log.
-///
 /// # Errors
 ///
 /// The process has a subscriber already.
-pub fn init(
-    filter: &Filter,
-    format: Format,
-) -> Result<impl Future<Output = ()> + Send + use<>, TryInitError> {
+pub fn init(filter: &Filter, format: Format) -> Result<LeftOut, TryInitError> {
     let is_coloured =
         io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|set| set.is_empty());
-    let limit = Limit::default();
+    let limit = Limit::new();
     subscriber(filter, format, is_coloured, limit.clone(), io::stderr).try_init()?;
-    Ok(async move {
+    Ok(LeftOut(limit))
+}
+
+/// What the log leaves out, since the same place said it again and again; clones share it.
+#[derive(Debug, Clone)]
+pub struct LeftOut(Limit);
+
+impl LeftOut {
+    /// Tells it now and then, for as long as the process runs.
+    pub async fn keep_telling(self) {
         loop {
             sleep(LIMIT_EVERY).await;
-            limit.tell();
+            self.tell();
         }
-    })
+    }
+
+    /// Tells it now: the process ends.
+    pub fn tell(&self) {
+        self.0.tell();
+    }
 }
 
 fn subscriber<W>(
@@ -245,7 +254,7 @@ mod tests {
 
     #[test]
     fn what_is_complained_of_again_and_again_is_counted_and_not_written() {
-        let limit = Limit::default();
+        let limit = Limit::new();
         let complain = |times| {
             for number in 0..times {
                 tracing::warn!(number, "refused");
@@ -261,12 +270,16 @@ mod tests {
         });
 
         let count = |text: &str| lines.matches(text).count();
-        assert_eq!((count("refused"), count("linked"), count("something else")), (21, 51, 1), "{lines}");
-        assert_eq!((count("left out"), count("lines=30"), count("log.rs:")), (1, 1, 1), "{lines}");
+        assert_eq!((count("refused"), count("linked"), count("something else")), (20, 51, 1), "{lines}");
+        assert_eq!(
+            (count("left out"), count("lines=30"), count("lines=1 "), count("log.rs:")),
+            (2, 1, 1, 2),
+            "{lines}"
+        );
     }
 
     fn logged(filter: &str, format: Format, events: impl FnOnce()) -> String {
-        logged_within(&Limit::default(), filter, format, events)
+        logged_within(&Limit::new(), filter, format, events)
     }
 
     fn logged_within(limit: &Limit, filter: &str, format: Format, events: impl FnOnce()) -> String {

@@ -67,8 +67,8 @@ pub fn start<E: Display>(
     warnings: &[String],
     body: impl AsyncFnOnce(watch::Receiver<bool>) -> Result<(), E>,
 ) -> Exit {
-    let telling = match log::init(&common.log_level, common.log_format) {
-        Ok(telling) => telling,
+    let left_out = match log::init(&common.log_level, common.log_format) {
+        Ok(left_out) => left_out,
         Err(error) => {
             eprintln!("error: cannot write a log: {error}");
             return Exit::Failed;
@@ -91,7 +91,7 @@ pub fn start<E: Display>(
         runtime.block_on(async {
             let (stop, stopped) = watch::channel(false);
             let signals = tokio::spawn(obey_signals(stop));
-            tokio::spawn(telling);
+            tokio::spawn(left_out.clone().keep_telling());
             let done = body(stopped).await;
             signals.abort();
             done
@@ -101,6 +101,7 @@ pub fn start<E: Display>(
     let Ok(done) = catch_unwind(AssertUnwindSafe(running)) else { return Exit::Failed };
     // What is still at work, such as a client that does not close, is not waited for.
     runtime.shutdown_background();
+    left_out.tell();
     match done {
         Ok(()) => Exit::Success,
         Err(error) => failed(&error),

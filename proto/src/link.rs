@@ -87,6 +87,8 @@ pub struct Status {
     pub clients: u32,
     /// Whether its balancers are told to send clients.
     pub is_ready: bool,
+    /// Whether its canaries come back.
+    pub carries: bool,
     /// Round trip of the last heartbeat, in microseconds; 0 before the first.
     pub rtt_micros: u32,
     /// Publications and directed messages that its clients sent.
@@ -146,7 +148,7 @@ pub enum ToRelay {
     },
     /// It stops, and has no clients any more.
     Goodbye,
-    /// How it does. Nothing answers.
+    /// How it does. [`ToEdge::Others`] answers where its canaries do not come back.
     Status(Status),
     /// The answer to [`ToEdge::WhereIs`].
     Here {
@@ -202,6 +204,11 @@ pub enum ToEdge {
     Ended {
         /// The lease that the edge will have; [`Self::Leased`] follows.
         next: Epoch,
+    },
+    /// How others do, for an edge whose canaries do not come back.
+    Others {
+        /// Whether another edge's come back.
+        carry: bool,
     },
     /// An operator asks which clients a user has: [`ToRelay::Here`] answers.
     WhereIs {

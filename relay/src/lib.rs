@@ -113,6 +113,7 @@ impl Relay {
         let metrics = Arc::new(Metrics::new(&registry));
         let (pulse, readiness) = (Pulse::new(), Readiness::new());
         readiness.show(&registry);
+        pulse.show(&registry);
         registry.collect_runtime(tokio::runtime::Handle::current());
         let sockets = UdpSockets::default();
         UdpSockets::show(&registry, [("link", sockets.clone())]);

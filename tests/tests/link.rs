@@ -391,16 +391,19 @@ async fn a_relay_that_echoes_and_never_welcomes_is_left() {
 }
 
 #[tokio::test]
-async fn a_link_that_echoes_and_carries_nothing_makes_its_edge_unready_while_another_edge_is_well() {
-    let (world, _others) = World::linked(["edge-2"]).await;
-    let relay = FakeRelay::new(&identity(&world.authority, "relay-2", Role::Relay), ALPN);
+async fn a_link_that_brings_nothing_back_makes_its_edge_unready_while_the_relay_says_that_others_do() {
+    let authority = authority();
+    let relay = FakeRelay::new(&identity(&authority, "relay-1", Role::Relay), ALPN);
     let edge =
-        start_edge("edge-1", identity(&world.authority, "edge-1", Role::Edge), relay.address, &world.store);
-    let _link = relay.linked().await;
+        start_edge("edge-1", identity(&authority, "edge-1", Role::Edge), relay.address, &Store::memory());
+    let mut link = relay.linked().await;
     edge.reaches("edge_ready", 1.0).await;
     edge.exceeds("edge_canaries_total", 0.0).await;
+    edge.log.says(&["readiness changed", "is_ready=true", "the link brings nothing back"]).await;
+    link.write(&ToEdge::Others { carry: true }.encode()).await;
     edge.reaches("edge_ready", 0.0).await;
-    edge.log.says(&["readiness changed", "is_ready=false", "what is sent by the link has been lost"]).await;
+    link.write(&ToEdge::Others { carry: false }.encode()).await;
+    edge.reaches("edge_ready", 1.0).await;
     assert_eq!(edge.metric("edge_link_up").await, 1.0);
 }
 

@@ -120,11 +120,13 @@ impl Hub {
                 Encoding::Line => &mut encoded[1],
             };
             let frame = slot.get_or_insert_with(|| encoding.publication(channel, publication)).clone();
-            self.tally.parked += u64::from(!subscriber.is_settled);
             let queued =
                 if subscriber.is_settled { session.emit(frame) } else { session.park(channel, frame) };
             match queued {
-                Ok(()) => took += 1,
+                Ok(()) => {
+                    took += 1;
+                    self.tally.parked += u64::from(!subscriber.is_settled);
+                }
                 Err(_) => self.slow.push(subscriber.client),
             }
         }

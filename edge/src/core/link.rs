@@ -11,7 +11,7 @@ use proto::link::{
     Answer, CloseCode, HEARTBEAT_BYTES, Lane, LaneFrame, Member, PublicationFrame, ToEdge, ToRelay,
 };
 
-use super::canary::Canaries;
+use super::canary::{Canaries, Carries};
 use super::hub::Hub;
 use super::receipts::Progress;
 use super::{Action, Generation, LinkOutboxes, Ticket};
@@ -85,9 +85,10 @@ impl Hub {
         self.live_link().is_some()
     }
 
-    /// Whether what this edge sends to itself has been lost for as long as that takes to know, on a link that is up.
-    pub fn is_canary_lost(&self) -> bool {
-        self.link.as_ref().and_then(|link| link.canaries.as_ref()).is_some_and(Canaries::is_lost)
+    /// Whether the link carries what it should, as far as canaries show.
+    pub fn carries(&self) -> Carries {
+        let canaries = self.link.as_ref().and_then(|link| link.canaries.as_ref());
+        canaries.map_or(Carries::Unknown, Canaries::carries)
     }
 
     pub(super) fn link_opened(&mut self, now: Instant, generation: Generation, outboxes: LinkOutboxes) {
@@ -153,6 +154,11 @@ impl Hub {
                 self.told_elsewhere(&channel, elsewhere);
                 if telling != 0 {
                     self.say(&ToRelay::Told { telling });
+                }
+            }
+            ToEdge::Others { carry } => {
+                if let Some(canaries) = self.link.as_mut().and_then(|link| link.canaries.as_mut()) {
+                    canaries.told_of_others(carry);
                 }
             }
             ToEdge::WhereIs { query, channel } => self.where_is(query, &channel),

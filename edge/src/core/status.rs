@@ -8,9 +8,10 @@ use proto::id::Channel;
 use proto::limits::{FOUND_MAX, STATUS_EVERY};
 use proto::link::{Found, Status, ToRelay};
 
-use super::Outcome;
+use super::canary::Carries;
 use super::channels::Held;
 use super::hub::Hub;
+use super::tally::Outcome;
 
 impl Hub {
     /// Tells the relay how this edge does, if that is due.
@@ -30,6 +31,7 @@ impl Hub {
         Status {
             clients: u32::try_from(tally.clients).unwrap_or(u32::MAX),
             is_ready: self.is_ready,
+            carries: self.carries() == Carries::Yes,
             rtt_micros: u32::try_from(rtt).unwrap_or(u32::MAX),
             received: tally.messages_received,
             pushes: tally.pushes,

@@ -5,6 +5,7 @@ pub(crate) mod pages;
 
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -130,15 +131,19 @@ impl Http {
                 tracing::debug!(balancer = %newcomer.address, "a connection of no use: {error}");
             }
             Some(Err(_)) => tracing::debug!(balancer = %newcomer.address, "no PROXY protocol header in time"),
-            None => {}
+            None => return false,
         }
+        newcomer.failed();
         false
     }
 
     /// Answers one request, until its answer is out or its connection is somebody else's.
     pub(crate) async fn converse<S: Wire>(self, stream: S, mut newcomer: Newcomer) {
         let (peer, begun) = (newcomer.address, newcomer.begun);
-        let service = service_fn(move |request| {
+        // Once there is a request, its answer says what became of it.
+        let is_asked = AtomicBool::new(false);
+        let service = service_fn(|request| {
+            is_asked.store(true, Ordering::Relaxed);
             let answer = self.answer::<S>(request, peer, begun);
             async { Ok::<_, std::convert::Infallible>(answer) }
         });
@@ -152,7 +157,9 @@ impl Http {
             .serve_connection(TokioIo::new(stream), service)
             .with_upgrades();
         if let Some(Err(error)) = newcomer.meanwhile(serving).await {
-            newcomer.failed();
+            if !is_asked.load(Ordering::Relaxed) {
+                newcomer.failed();
+            }
             tracing::debug!("a connection ended in HTTP: {error}");
         }
     }

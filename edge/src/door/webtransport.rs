@@ -161,11 +161,11 @@ impl WebTransport {
 
     /// Serves one connection in a task of its own.
     fn serve(&self, incoming: Incoming) {
-        self.hall.metrics.accepted(Door::WebTransport);
         if self.half_open.len() >= HALF_OPEN_UNPROVED_MAX && incoming.may_retry() {
             incoming.retry().expect("it may be");
             return;
         }
+        self.hall.metrics.accepted(Door::WebTransport);
         let mut stay = self.half_open.enter(self.hall.number(), incoming.remote_address().ip());
         let door = self.clone();
         tokio::spawn(async move {
@@ -204,7 +204,10 @@ impl WebTransport {
                     self.hall.metrics.let_in(Door::WebTransport, begun.elapsed());
                     Some((admission, session))
                 }
-                Ok(Err(_)) | Err(_) => None,
+                Ok(Err(_)) | Err(_) => {
+                    self.hall.metrics.refused(Door::WebTransport, Refusal::Handshake);
+                    None
+                }
             },
             Err(status) => {
                 // The answer must have arrived before the connection goes; browsers close it when they have read it.

@@ -56,7 +56,7 @@ impl Running {
         let (halt, stop) = watch::channel(false);
         let eventloop = EventLoop {
             name: config.name.clone(),
-            isolation: Isolation::new(config.name.clone()),
+            isolation: Isolation::new(config.name.clone(), Instant::now()),
             fence_warned: None,
             hub: Hub::new(config, Instant::now(), unix()),
             has_relay: false,

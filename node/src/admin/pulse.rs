@@ -6,6 +6,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use crate::metrics::{Kind, Registry};
+
 /// When an event loop last turned; clones share it.
 ///
 /// Begins as if it had just beaten, so that a loop has its full time to begin too.
@@ -43,6 +45,15 @@ impl Pulse {
         self.age_at(Instant::now())
     }
 
+    /// Shows it as a metric, which moves on where the event loop does not.
+    pub fn show(&self, registry: &Registry) {
+        let (name, pulse) = (registry.name("loop_age_seconds"), self.clone());
+        registry.collect(move |text| {
+            let help = "Time since the event loop last turned, in seconds: it does so twice a second; above 2, /health answers 503 and no other metric of the loop can be believed.";
+            text.single(&name, Kind::Gauge, help, pulse.age().as_secs_f64());
+        });
+    }
+
     fn age_at(&self, now: Instant) -> Duration {
         let last = Duration::from_millis(self.last_ms.load(Ordering::Relaxed));
         now.saturating_duration_since(self.begun).saturating_sub(last)
@@ -68,6 +79,22 @@ mod tests {
         assert_eq!(pulse.age_at(at(1999)), Duration::from_millis(1999));
         pulse.clone().beat_at(at(1500));
         assert_eq!(pulse.age_at(at(1999)), Duration::from_millis(499));
+    }
+
+    #[test]
+    fn a_loop_that_is_stuck_shows_in_what_others_read() {
+        let registry = Registry::new("edge", "1");
+        let pulse = Pulse::since(Instant::now() - Duration::from_secs(60));
+        pulse.show(&registry);
+        let page = registry.page();
+        let age = || -> f64 {
+            let text = page.render();
+            let line = text.lines().find_map(|line| line.strip_prefix("edge_loop_age_seconds "));
+            line.and_then(|age| age.parse().ok()).expect("it is shown")
+        };
+        assert!(age() >= 60.0);
+        pulse.beat();
+        assert!(age() < 60.0);
     }
 
     #[test]

@@ -85,7 +85,6 @@ impl LinkMetrics {
             bytes_received: stats.udp_rx.bytes,
         };
         let before = std::mem::replace(seen, now);
-        // QUIC takes it back when a packet that it thought lost arrives after all.
         self.packets_lost.increment(now.packets_lost.saturating_sub(before.packets_lost));
         self.packets_sent.increment(now.packets_sent.saturating_sub(before.packets_sent));
         self.congestion_events.increment(now.congestion_events.saturating_sub(before.congestion_events));

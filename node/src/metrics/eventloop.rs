@@ -32,12 +32,12 @@ impl LoopMetrics {
             ),
             inputs: registry.total(
                 &name("loop_inputs_total"),
-                "Inputs that the event loop took: frames of clients, batches of lanes, answers of the store.",
+                "Inputs that the event loop took: frames of clients, batches of lanes, answers of the store, heartbeats.",
                 &[],
             ),
             waiting: registry.gauge(
                 &name("loop_inputs_waiting"),
-                "Inputs that wait for the event loop, looked at every half second; at 1,024 whoever brings more has to wait.",
+                "Inputs that wait for the event loop, heartbeats apart, looked at every half second; at 1,024 whoever brings more has to wait.",
                 &[],
             ),
             counted: [0; 2],

@@ -1,5 +1,5 @@
 //! Histograms of durations. The exporter keeps every sample until it is scraped, which thousands of messages a second
-//! would fill memory with; here a sample costs two additions.
+//! would fill memory with; here a sample costs three additions.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
@@ -55,7 +55,7 @@ impl Latencies {
     }
 }
 
-/// A histogram that the admin listener shows; clones share it.
+/// A histogram that the admin listener shows; clones share it. It is either recorded to, or told.
 #[derive(Debug, Clone, Default)]
 pub struct Histogram {
     shared: Arc<Shared>,

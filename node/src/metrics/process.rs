@@ -50,7 +50,7 @@ pub(super) fn runtime(handle: Handle, prefix: &str) -> impl Fn(&mut Text) + use<
     let [tasks, busy] = ["runtime_tasks", "runtime_busy_seconds_total"].map(|rest| format!("{prefix}{rest}"));
     move |text| {
         let metrics = handle.metrics();
-        let help = "Tasks alive on the thread that moves messages: two or three a client.";
+        let help = "Tasks alive on the thread that moves messages; they grow with clients, or with links.";
         text.single(&tasks, Kind::Gauge, help, metrics.num_alive_tasks() as f64);
         let help = "Time that the thread which moves messages was not waiting, in seconds: 1 a second is all it has.";
         let spent: Duration = metrics.worker_total_busy_duration(0);

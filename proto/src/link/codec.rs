@@ -39,6 +39,7 @@ const ELSEWHERE: u8 = 68;
 const GONE: u8 = 69;
 const ENDED: u8 = 70;
 const WHERE_IS: u8 = 71;
+const OTHERS: u8 = 72;
 
 const PUBLICATION: u8 = 129;
 const ROUTED: u8 = 130;
@@ -154,6 +155,7 @@ impl ToRelay {
             Self::Status(status) => frame(STATUS, |out| {
                 out.put_u32(status.clients);
                 out.put_u8(u8::from(status.is_ready));
+                out.put_u8(u8::from(status.carries));
                 out.put_u32(status.rtt_micros);
                 out.put_u64(status.received);
                 out.put_u64(status.pushes);
@@ -194,6 +196,7 @@ impl ToRelay {
             STATUS => Self::Status(Status {
                 clients: fields.u32()?,
                 is_ready: fields.bool()?,
+                carries: fields.bool()?,
                 rtt_micros: fields.u32()?,
                 received: fields.u64()?,
                 pushes: fields.u64()?,
@@ -228,6 +231,7 @@ impl ToEdge {
             }),
             Self::Gone { member } => frame(GONE, |out| out.put_u32(member.0)),
             Self::Ended { next } => frame(ENDED, |out| out.put_u64(next.0)),
+            Self::Others { carry } => frame(OTHERS, |out| out.put_u8(u8::from(*carry))),
             Self::WhereIs { query, channel } => frame(WHERE_IS, |out| {
                 out.put_u32(*query);
                 put_text(out, channel.as_str());
@@ -254,6 +258,7 @@ impl ToEdge {
             },
             GONE => Self::Gone { member: Member(fields.u32()?) },
             ENDED => Self::Ended { next: Epoch(fields.u64()?) },
+            OTHERS => Self::Others { carry: fields.bool()? },
             WHERE_IS => Self::WhereIs { query: fields.u32()?, channel: fields.channel()? },
             other => return Err(DecodeError::Kind(other)),
         };

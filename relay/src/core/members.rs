@@ -21,6 +21,9 @@ pub const UNHEARD_MAX: Duration = Duration::from_secs(2);
 /// Epochs of one life that are remembered: more than it can be given before it hears of the first.
 const PAST_MAX: usize = 64;
 
+/// How long what an edge says of itself, each second, speaks for it.
+const STATUS_FRESH: Duration = Duration::from_secs(3);
+
 // A process that stood still unnoticed, after a ping that was as old as it may be, has not lost its edges yet.
 const _: () =
     assert!(TICK.as_millis() + LATE_MAX.as_millis() + PING_EVERY.as_millis() < LOST_AFTER.as_millis());
@@ -303,6 +306,13 @@ impl Members {
         if let Some(linked) = self.by_number.get_mut(&member) {
             linked.status = Some((now, status));
         }
+    }
+
+    /// Whether an edge other than `member` has lately said that its canaries come back.
+    pub(super) fn others_carry(&self, now: Instant, member: Member) -> bool {
+        self.by_number.iter().filter(|&(&other, _)| other != member).any(|(_, linked)| {
+            linked.status.is_some_and(|(said, status)| status.carries && now <= said + STATUS_FRESH)
+        })
     }
 
     pub(super) fn iter(&self) -> impl Iterator<Item = (Member, &Linked)> {

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use proto::id::{Channel, EdgeId, Epoch, NodeName};
 use proto::limits::EPOCH_GIVEN_MAX;
 use proto::link::{
-    Answer, CloseCode, HEARTBEAT_BYTES, Lane, LaneFrame, Member, PublicationFrame, ToEdge, ToRelay,
+    Answer, CloseCode, HEARTBEAT_BYTES, Lane, LaneFrame, Member, PublicationFrame, Status, ToEdge, ToRelay,
 };
 
 use super::journal::{Journal, Kind};
@@ -176,8 +176,16 @@ impl Router {
             ToRelay::Told { telling } => self.acknowledged(member, telling),
             ToRelay::Unleased { epoch } => self.unleased(member, epoch),
             ToRelay::Goodbye => self.goodbye(link, member),
-            ToRelay::Status(status) => self.members.does(now, member, status),
+            ToRelay::Status(status) => self.does(now, member, status),
             ToRelay::Here { query, total, clients } => self.here(now, member, query, total, clients),
+        }
+    }
+
+    fn does(&mut self, now: Instant, member: Member, status: Status) {
+        self.members.does(now, member, status);
+        if !status.carries {
+            let carry = self.members.others_carry(now, member);
+            self.say(member, &ToEdge::Others { carry });
         }
     }
 

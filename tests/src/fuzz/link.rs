@@ -90,7 +90,11 @@ fn check_to_edge(frame: &ToEdge) {
         | ToEdge::WhereIs { channel, .. } => {
             check_channel(channel);
         }
-        ToEdge::Welcome { .. } | ToEdge::Leased { .. } | ToEdge::Gone { .. } | ToEdge::Ended { .. } => {}
+        ToEdge::Welcome { .. }
+        | ToEdge::Leased { .. }
+        | ToEdge::Gone { .. }
+        | ToEdge::Ended { .. }
+        | ToEdge::Others { .. } => {}
     }
 }
 

@@ -474,7 +474,7 @@ impl World {
             }
             ToEdge::Leased { .. } => return self.count("leased"),
             ToEdge::Gone { .. } => return self.count("gone"),
-            ToEdge::Joined { .. } | ToEdge::WhereIs { .. } => return,
+            ToEdge::Joined { .. } | ToEdge::WhereIs { .. } | ToEdge::Others { .. } => return,
         };
         let name = self.edges[edge].name.clone();
         self.trace(|| format!("{name} is told epoch {epoch} ({frame:?})"));

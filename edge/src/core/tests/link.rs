@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use proto::link::{CloseCode, Lane, ToEdge};
 
-use super::super::Event;
+use super::super::{Carries, Event};
 use super::world::*;
 
 #[test]
@@ -306,7 +306,7 @@ fn a_message_to_itself_goes_through_the_relay_each_second_and_its_way_is_timed()
     world.wait(seconds(3) + millis(500));
     let tally = world.tally();
     assert_eq!((tally.canaries.count(), tally.canaries_lost, tally.frames_out), (4, 0, 0));
-    assert!(!world.hub.is_canary_lost());
+    assert!(!matches!(world.hub.carries(), Carries::No { .. }));
 }
 
 #[test]
@@ -314,24 +314,27 @@ fn canaries_that_do_not_come_back_are_lost_and_the_link_stays() {
     let mut world = World::linked();
     world.relay_returns_canaries = false;
     world.wait(seconds(5) - millis(1));
-    assert!(!world.hub.is_canary_lost());
+    assert!(!matches!(world.hub.carries(), Carries::No { .. }));
     world.wait(millis(1));
     assert_eq!((world.tally().canaries.count(), world.tally().canaries_lost), (0, 1));
-    assert!(world.hub.is_canary_lost() && world.hub.is_linked());
+    assert_eq!(world.hub.carries(), Carries::No { others_do: false });
+    world.relay_says(ToEdge::Others { carry: true });
+    assert_eq!(world.hub.carries(), Carries::No { others_do: true });
+    assert!(world.hub.is_linked());
 
     world.relay_returns_canaries = true;
     world.wait(seconds(1));
-    assert!(!world.hub.is_canary_lost());
+    assert!(!matches!(world.hub.carries(), Carries::No { .. }));
 
     world.relay_returns_canaries = false;
     world.wait(seconds(2));
     let lost = world.tally().canaries_lost;
     world.close_link();
     assert!(world.tally().canaries_lost >= lost + 2, "those that were under way");
-    assert!(!world.hub.is_canary_lost(), "that is the link's matter now");
+    assert_eq!(world.hub.carries(), Carries::Unknown, "that is the link's matter now");
     world.wait(seconds(9));
     world.link();
-    assert!(!world.hub.is_canary_lost());
+    assert!(!matches!(world.hub.carries(), Carries::No { .. }));
 }
 
 #[test]

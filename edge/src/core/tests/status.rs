@@ -38,7 +38,15 @@ fn how_an_edge_does_is_what_it_counts() {
     world.link();
     world.wait(seconds(1));
     let status = world.statuses.last().expect("told each second");
-    let expected = Status { clients: 2, is_ready: true, rtt_micros: 0, received: 2, pushes: 2, unknown: 0 };
+    let expected = Status {
+        clients: 2,
+        is_ready: true,
+        carries: true,
+        rtt_micros: 0,
+        received: 2,
+        pushes: 2,
+        unknown: 0,
+    };
     assert_eq!(*status, expected);
     world.tell(Event::Ready { is_ready: false });
     world.wait(seconds(1));

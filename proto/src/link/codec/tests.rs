@@ -19,12 +19,13 @@ fn control_frames_to_the_relay_are_these_bytes() {
             ToRelay::Status(Status {
                 clients: 500,
                 is_ready: true,
+                carries: true,
                 rtt_micros: 258,
                 received: 3,
                 pushes: 4,
                 unknown: 5,
             }),
-            "00000022 08 000001f4 01 00000102 0000000000000003 0000000000000004 0000000000000005",
+            "00000023 08 000001f4 01 01 00000102 0000000000000003 0000000000000004 0000000000000005",
         ),
         (ToRelay::Here { query: 7, total: 0, clients: vec![] }, "0000000a 09 00000007 00000000 00"),
         (
@@ -55,6 +56,7 @@ fn control_frames_to_the_edge_are_these_bytes() {
         ),
         (ToEdge::Gone { member: Member(3) }, "00000005 45 00000003"),
         (ToEdge::Ended { next: Epoch(9) }, "00000009 46 0000000000000009"),
+        (ToEdge::Others { carry: true }, "00000002 48 01"),
         (ToEdge::WhereIs { query: 7, channel: channel("#é") }, "00000009 47 00000007 03 23c3a9"),
     ] {
         assert_eq!(hex(&frame.encode()), bytes.replace(' ', ""), "{frame:?}");

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use proto::link::{Status, ToRelay};
+use proto::link::{Status, ToEdge, ToRelay};
 
 use super::super::{ENTRIES_MAX, Event, Kind, Overview, Seen, Traffic};
 use super::world::{StoreMood, UNIX_MS, World, edge_id, ms, publication};
@@ -11,7 +11,15 @@ use super::world::{StoreMood, UNIX_MS, World, edge_id, ms, publication};
 fn an_edge_is_seen_with_what_it_says_of_itself() {
     let (mut world, [b, a]) = World::linked(["b", "a"]);
     world.ping(a);
-    let status = Status { clients: 3, is_ready: true, rtt_micros: 250, received: 5, pushes: 7, unknown: 1 };
+    let status = Status {
+        clients: 3,
+        is_ready: true,
+        carries: true,
+        rtt_micros: 250,
+        received: 5,
+        pushes: 7,
+        unknown: 1,
+    };
     world.says(a, ToRelay::Status(status));
     world.holds(a, "c", false);
     world.wait(ms(400));
@@ -161,4 +169,18 @@ impl World {
         let passed = self.now - self.started;
         self.tell(Event::Clock { unix: Duration::from_millis(UNIX_MS) + passed });
     }
+}
+
+#[test]
+fn an_edge_whose_canaries_are_lost_is_told_whether_anothers_come_back() {
+    let (mut world, [a, b]) = World::linked(["a", "b"]);
+    let says = |world: &mut World, link, carries| {
+        world.says(link, ToRelay::Status(Status { carries, ..Status::default() }));
+        world.heard(link)
+    };
+    assert_eq!(says(&mut world, a, false), [ToEdge::Others { carry: false }], "nobody has said so");
+    assert_eq!(says(&mut world, b, true), [], "who is well asks for nothing");
+    assert_eq!(says(&mut world, a, false), [ToEdge::Others { carry: true }]);
+    world.wait_pinging(ms(3_001), &[a, b]);
+    assert_eq!(says(&mut world, a, false), [ToEdge::Others { carry: false }], "it has said so long ago");
 }

@@ -387,7 +387,7 @@ impl Model {
                         held.elsewhere = Some(elsewhere);
                     }
                 }
-                ToEdge::WhereIs { .. } => panic!("nobody looks for anybody"),
+                ToEdge::WhereIs { .. } | ToEdge::Others { .. } => panic!("nobody asks"),
                 ToEdge::Gone { member } => assert!(linked.gone.remove(&member), "{member:?} is not gone"),
             }
         }

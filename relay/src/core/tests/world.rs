@@ -359,6 +359,7 @@ impl World {
                 ToEdge::Joined { .. }
                 | ToEdge::Elsewhere { .. }
                 | ToEdge::Gone { .. }
+                | ToEdge::Others { .. }
                 | ToEdge::WhereIs { .. } => {}
             }
         }
