@@ -296,6 +296,7 @@ function makeRow(name) {
   head.scope = 'row';
   const button = element('button', 'row-name');
   button.type = 'button';
+  button.title = name;
   button.addEventListener('click', () => choose(name === chosen ? null : name));
   head.append(button);
   const state = element('span', 'badge');
