@@ -14,7 +14,7 @@ pub const SEARCH_MAX: Duration = Duration::from_secs(1);
 /// Where a user's clients are, as far as this relay knows.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Whereabouts {
-    /// Whether this relay knows every edge that there may be.
+    /// Whether this relay knew every edge that there may be, when it asked and when it was answered.
     pub is_complete: bool,
     /// Edges that hold his personal channel, by name.
     pub edges: Vec<Place>,
@@ -33,6 +33,8 @@ pub struct Place {
 #[derive(Debug)]
 pub(super) struct Search {
     until: Instant,
+    /// Whoever is linked later is not asked.
+    was_complete: bool,
     awaited: Vec<(Member, NodeName)>,
     places: Vec<Place>,
 }
@@ -57,7 +59,8 @@ impl Router {
         let holders = self.holders(&channel).to_vec();
         let name = |member: Member| Some((member, self.members.get(member)?.life.edge.name.clone()));
         let awaited: Vec<(Member, NodeName)> = holders.iter().copied().filter_map(name).collect();
-        self.searches.insert(query, Search { until: now + SEARCH_MAX, awaited, places: Vec::new() });
+        let (until, was_complete) = (now + SEARCH_MAX, self.is_complete(now));
+        self.searches.insert(query, Search { until, was_complete, awaited, places: Vec::new() });
         for member in holders {
             self.say(member, &ToEdge::WhereIs { query, channel: channel.clone() });
         }
@@ -84,10 +87,11 @@ impl Router {
         let mut over: Vec<(u32, Search)> = self.searches.extract_if(is_over).collect();
         over.sort_unstable_by_key(|&(query, _)| query);
         let is_complete = self.is_complete(now);
-        for (query, Search { awaited, places: mut edges, .. }) in over {
+        for (query, Search { was_complete, awaited, places: mut edges, .. }) in over {
             edges.extend(awaited.into_iter().map(|(_, edge)| Place { edge, clients: None }));
             edges.sort_unstable_by(|a, b| a.edge.cmp(&b.edge));
-            self.actions.push_back(Action::Found { query, whereabouts: Whereabouts { is_complete, edges } });
+            let whereabouts = Whereabouts { is_complete: was_complete && is_complete, edges };
+            self.actions.push_back(Action::Found { query, whereabouts });
         }
     }
 

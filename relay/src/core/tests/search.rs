@@ -63,6 +63,22 @@ fn an_edge_whose_link_ends_meanwhile_does_not_answer() {
 }
 
 #[test]
+fn an_edge_that_comes_while_others_are_asked_makes_no_search_complete() {
+    let (mut world, [a, b]) = World::linked(["a", "b"]);
+    world.holds(a, "#bob", false);
+    world.close(b);
+    world.look_for(1, "bob");
+    world.link("b");
+    assert!(world.is_complete());
+    world.says(a, here(1, 1, vec![BOBS]));
+    let edges = vec![place("a", Some((1, vec![BOBS])))];
+    world.does(&[Action::Found { query: 1, whereabouts: Whereabouts { is_complete: false, edges } }]);
+    world.look_for(2, "bob");
+    world.says(a, here(2, 1, vec![BOBS]));
+    world.does(&[found(2, [place("a", Some((1, vec![BOBS])))])]);
+}
+
+#[test]
 fn searches_do_not_mix() {
     let (mut world, [a]) = World::linked(["a"]);
     world.holds(a, "#bob", false);
