@@ -22,7 +22,7 @@ pub const UNHEARD_MAX: Duration = Duration::from_secs(2);
 const PAST_MAX: usize = 64;
 
 /// How long what an edge says of itself, each second, speaks for it.
-const STATUS_FRESH: Duration = Duration::from_secs(3);
+pub(super) const STATUS_FRESH: Duration = Duration::from_secs(3);
 
 // A process that stood still unnoticed, after a ping that was as old as it may be, has not lost its edges yet.
 const _: () =

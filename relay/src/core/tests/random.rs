@@ -1,4 +1,4 @@
-//! Any events in any order, against a model: who is linked, what each edge holds, what it was told.
+//! Any events in any order, against a model: who is linked, what each edge holds, what it was told, who looks for whom.
 //!
 //! *Eager* edges read all that they are told at once, so that every rule can be checked after every step; the others
 //! read when they feel like it and have small queues, so that links end in the middle of everything.
@@ -8,14 +8,16 @@ use std::time::Instant;
 
 use bytes::Bytes;
 use proptest::prelude::*;
-use proto::id::{Channel, Epoch};
-use proto::link::{Answer, Lane, LaneFrame, Member, ToEdge, ToRelay, lane_of};
+use proto::id::{Channel, Epoch, NodeName, UserId};
+use proto::link::{Answer, Door, Found, Lane, LaneFrame, Member, Status, ToEdge, ToRelay, lane_of};
 
-use super::super::{Action, Event, LOST_AFTER, LinkKey, UNHEARD_MAX, WATCH_ANEW};
-use super::world::{StoreMood, World, answer, channel, ms};
+use super::super::members::STATUS_FRESH;
+use super::super::{Action, Event, LOST_AFTER, LinkKey, SEARCH_MAX, UNHEARD_MAX, WATCH_ANEW, Whereabouts};
+use super::world::{StoreMood, World, answer, channel, ms, node_name};
 
 const NAMES: [&str; 4] = ["a", "b", "c", "d"];
 const CHANNELS: [&str; 6] = ["c0", "c1", "c2", "c3", "#bob", "#eve"];
+const USERS: [&str; 2] = ["bob", "eve"];
 
 /// A queue that a few frames fill, so that slow readers are let go.
 const SMALL_QUEUE_BYTES: usize = 90;
@@ -54,20 +56,65 @@ fn an_epoch_between_what_was_read_and_what_was_given_is_another_process() {
 
 #[derive(Debug, Clone)]
 enum Step {
-    Link { edge: usize, epoch: Claim },
-    Close { edge: usize },
-    Goodbye { edge: usize },
-    Synced { edge: usize },
-    Join { edge: usize, channel: usize },
-    Leave { edge: usize, channel: usize },
-    Read { edge: usize },
-    Acknowledge { edge: usize },
-    AcknowledgeForeign { edge: usize, telling: u64 },
-    Publish { edge: usize, channel: usize, wants_receipt: bool },
-    Garbage { edge: usize },
-    Ping { edge: usize },
-    Wait { ms: u64 },
-    Store { mood: StoreMood },
+    Link {
+        edge: usize,
+        epoch: Claim,
+    },
+    Close {
+        edge: usize,
+    },
+    Goodbye {
+        edge: usize,
+    },
+    Synced {
+        edge: usize,
+    },
+    Join {
+        edge: usize,
+        channel: usize,
+    },
+    Leave {
+        edge: usize,
+        channel: usize,
+    },
+    Read {
+        edge: usize,
+    },
+    Acknowledge {
+        edge: usize,
+    },
+    AcknowledgeForeign {
+        edge: usize,
+        telling: u64,
+    },
+    Publish {
+        edge: usize,
+        channel: usize,
+        wants_receipt: bool,
+    },
+    Garbage {
+        edge: usize,
+    },
+    Ping {
+        edge: usize,
+    },
+    Look {
+        user: usize,
+    },
+    /// It says where those are that it was last asked for.
+    Here {
+        edge: usize,
+    },
+    Status {
+        edge: usize,
+        carries: bool,
+    },
+    Wait {
+        ms: u64,
+    },
+    Store {
+        mood: StoreMood,
+    },
     Freeze,
 }
 
@@ -97,7 +144,10 @@ fn step() -> impl Strategy<Value = Step> {
         8 => (held, any::<bool>())
             .prop_map(|((edge, channel), wants_receipt)| Step::Publish { edge, channel, wants_receipt }),
         1 => edge.clone().prop_map(|edge| Step::Garbage { edge }),
-        8 => edge.prop_map(|edge| Step::Ping { edge }),
+        8 => edge.clone().prop_map(|edge| Step::Ping { edge }),
+        6 => (0..USERS.len()).prop_map(|user| Step::Look { user }),
+        6 => edge.clone().prop_map(|edge| Step::Here { edge }),
+        6 => (edge, any::<bool>()).prop_map(|(edge, carries)| Step::Status { edge, carries }),
         4 => (0..1_500_u64).prop_map(|ms| Step::Wait { ms }),
         1 => prop_oneof![2 => Just(StoreMood::Well), 1 => Just(StoreMood::Away), 1 => Just(StoreMood::Deaf)]
             .prop_map(|mood| Step::Store { mood }),
@@ -126,6 +176,17 @@ struct Model {
     is_plain: bool,
     /// Joins that were answered since the last check.
     answered: Vec<Channel>,
+    /// Searches that are under way, by number.
+    searches: BTreeMap<u32, Search>,
+    last_query: u32,
+}
+
+struct Search {
+    channel: Channel,
+    until: Instant,
+    was_complete: bool,
+    /// Who held the channel then, and whether it has answered meanwhile.
+    asked: BTreeMap<NodeName, bool>,
 }
 
 #[derive(Default)]
@@ -143,6 +204,12 @@ struct Linked {
     held: BTreeMap<Channel, Held>,
     unanswered: BTreeSet<(Channel, u32)>,
     tellings: VecDeque<(u64, Channel)>,
+    /// Searches that it has heard of and not answered.
+    asked: VecDeque<u32>,
+    /// When it last said how it does, and whether its canaries come back.
+    said: Option<(Instant, bool)>,
+    /// What it must be told of others' canaries, and has not read.
+    others: VecDeque<bool>,
     /// Whose end it must have been told, and was not.
     gone: BTreeSet<Member>,
 }
@@ -163,6 +230,8 @@ impl Model {
             lost: BTreeMap::new(),
             is_plain: true,
             answered: Vec::new(),
+            searches: BTreeMap::new(),
+            last_query: 0,
         }
     }
 
@@ -215,6 +284,9 @@ impl Model {
                     self.world.echoes(linked.key);
                 }
             }
+            Step::Look { user } => self.look(USERS[user]),
+            Step::Here { edge } => self.here(edge),
+            Step::Status { edge, carries } => self.status(edge, carries),
             Step::Wait { ms: duration } => self.world.wait(ms(duration)),
             Step::Store { mood } => {
                 self.world.store_mood = mood;
@@ -264,6 +336,9 @@ impl Model {
             held: BTreeMap::new(),
             unanswered: BTreeSet::new(),
             tellings: VecDeque::new(),
+            asked: VecDeque::new(),
+            said: None,
+            others: VecDeque::new(),
             gone: BTreeSet::new(),
         });
     }
@@ -288,6 +363,47 @@ impl Model {
         let Some((telling, _)) = linked.tellings.pop_front() else { return };
         self.world.says(linked.key, ToRelay::Told { telling });
         self.act();
+    }
+
+    fn look(&mut self, user: &str) {
+        let user = UserId::parse(user).expect("valid");
+        let channel = user.personal_channel();
+        let is_holder = |edge: &Edge| edge.link.as_ref().is_some_and(|link| link.held.contains_key(&channel));
+        let holders = NAMES.into_iter().zip(&self.edges).filter(|(_, edge)| is_holder(edge));
+        let asked = holders.map(|(name, _)| (node_name(name), false)).collect();
+        let (until, was_complete) = (self.world.now + SEARCH_MAX, self.is_complete());
+        self.last_query += 1;
+        self.searches.insert(self.last_query, Search { channel, until, was_complete, asked });
+        self.world.tell(Event::WhereIs { query: self.last_query, user });
+    }
+
+    fn here(&mut self, edge: usize) {
+        let Some(linked) = &mut self.edges[edge].link else { return };
+        let Some(query) = linked.asked.pop_front() else { return };
+        if let Some(search) = self.searches.get_mut(&query) {
+            search.asked.insert(node_name(NAMES[edge]), true);
+        }
+        let clients = vec![Found { door: Door::Line, since: edge as u64 }];
+        self.world.says(linked.key, ToRelay::Here { query, total: 1, clients });
+    }
+
+    fn found(&mut self, query: u32, whereabouts: &Whereabouts) {
+        let search = self.searches.remove(&query).expect("under way, and not answered before");
+        let told: BTreeMap<NodeName, bool> =
+            whereabouts.edges.iter().map(|place| (place.edge.clone(), place.clients.is_some())).collect();
+        assert_eq!(told, search.asked, "who was asked, and who answered");
+        assert!(search.was_complete || !whereabouts.is_complete, "it was not complete when it asked");
+    }
+
+    fn status(&mut self, edge: usize, carries: bool) {
+        let now = self.world.now;
+        let others = self.edges.iter().enumerate().filter(|&(other, _)| other != edge);
+        let said = others.filter_map(|(_, other)| other.link.as_ref()?.said);
+        let others_carry = said.into_iter().any(|(at, carries)| carries && now <= at + STATUS_FRESH);
+        let Some(linked) = &mut self.edges[edge].link else { return };
+        linked.said = Some((now, carries));
+        linked.others.extend((!carries).then_some(others_carry));
+        self.world.says(linked.key, ToRelay::Status(Status { carries, ..Status::default() }));
     }
 
     fn publish(&mut self, edge: usize, name: &str, wants_receipt: bool) {
@@ -329,7 +445,8 @@ impl Model {
     fn act(&mut self) {
         for action in self.world.done() {
             match action {
-                Action::Admit { .. } | Action::Found { .. } | Action::Sweep => {}
+                Action::Admit { .. } | Action::Sweep => {}
+                Action::Found { query, whereabouts } => self.found(query, &whereabouts),
                 Action::Close { link, .. } => {
                     self.ended(link);
                     // The shell says so, sooner or later.
@@ -347,6 +464,7 @@ impl Model {
         }
         let now = self.world.now;
         self.lost.retain(|_, &mut reap_at| reap_at > now);
+        assert!(self.searches.values().all(|search| search.until > now), "a search that is too long");
     }
 
     fn ended(&mut self, key: LinkKey) {
@@ -387,11 +505,18 @@ impl Model {
                         held.elsewhere = Some(elsewhere);
                     }
                 }
-                ToEdge::WhereIs { .. } | ToEdge::Others { .. } => panic!("nobody asks"),
+                ToEdge::WhereIs { query, channel } => {
+                    if let Some(search) = self.searches.get(&query) {
+                        assert_eq!(search.channel, channel);
+                    }
+                    linked.asked.push_back(query);
+                }
+                ToEdge::Others { carry } => assert_eq!(linked.others.pop_front(), Some(carry)),
                 ToEdge::Gone { member } => assert!(linked.gone.remove(&member), "{member:?} is not gone"),
             }
         }
         assert!(linked.gone.is_empty(), "nobody told of {:?}", linked.gone);
+        assert!(linked.others.is_empty(), "nobody told it of others: {:?}", linked.others);
         self.check_elsewhere(edge);
     }
 
@@ -496,11 +621,19 @@ impl Model {
         self.goodbye(0);
         self.step(Step::Close { edge: 1 });
         self.step(Step::Wait { ms: 3_300 });
+        assert!(self.searches.is_empty(), "each search ends");
         assert_eq!(self.world.leases(), Vec::<String>::new());
         let left = format!("{:?}", self.world.router);
-        for table in
-            ["links", "by_number", "by_name", "holders_by_channel", "channel_by_telling", "known", "watched"]
-        {
+        for table in [
+            "links",
+            "by_number",
+            "by_name",
+            "holders_by_channel",
+            "channel_by_telling",
+            "known",
+            "watched",
+            "searches",
+        ] {
             assert!(left.contains(&format!(" {table}: {{}}")), "{table} of {left}");
         }
         for set in ["ending", "removing"] {
