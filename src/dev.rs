@@ -133,6 +133,7 @@ async fn cluster(settings: &Settings, mut stop: watch::Receiver<bool>) -> anyhow
         listen_flag: "--relay-listen".to_owned(),
         admin_listen: settings.relay_admin_listen,
         admin_listen_flag: "--relay-admin-listen".to_owned(),
+        admin_hosts: Vec::new(),
         identity,
         identities: Some(identities),
         sweep_interval: relay::SWEEP_INTERVAL,

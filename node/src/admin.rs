@@ -8,6 +8,7 @@
 //! What must stay true: nothing here waits for a client without a deadline, and no client costs more than one of
 //! `CONNECTIONS_MAX` places for `CONNECTION_LIFETIME`.
 
+mod hosts;
 mod pulse;
 mod readiness;
 
@@ -22,7 +23,7 @@ use std::time::Duration;
 
 use http_body_util::Full;
 use hyper::body::{Bytes, Incoming};
-use hyper::header::{ALLOW, CONTENT_TYPE, HeaderMap, HeaderValue};
+use hyper::header::{ALLOW, CONTENT_TYPE, HeaderMap, HeaderValue, X_CONTENT_TYPE_OPTIONS};
 use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -34,6 +35,7 @@ use tracing::{debug, warn};
 
 use crate::metrics::Page;
 
+pub use hosts::{Hosts, host};
 pub use pulse::Pulse;
 pub use readiness::{Readiness, State};
 
@@ -101,7 +103,7 @@ impl Admin {
         Self::start(listener, Pages { metrics, pulse, readiness, further: None })
     }
 
-    /// The same with pages that not all nodes have.
+    /// The same with pages that not all nodes have, for whoever calls the listener by one of `hosts`.
     ///
     /// # Errors
     ///
@@ -112,8 +114,9 @@ impl Admin {
         pulse: Pulse,
         readiness: Readiness,
         further: Box<dyn Further>,
+        hosts: Hosts,
     ) -> io::Result<Self> {
-        Self::start(listener, Pages { metrics, pulse, readiness, further: Some(further) })
+        Self::start(listener, Pages { metrics, pulse, readiness, further: Some((further, hosts)) })
     }
 
     fn start(listener: TcpListener, pages: Pages) -> io::Result<Self> {
@@ -200,7 +203,7 @@ struct Pages {
     metrics: Page,
     pulse: Pulse,
     readiness: Readiness,
-    further: Option<Box<dyn Further>>,
+    further: Option<(Box<dyn Further>, Hosts)>,
 }
 
 /// A request that was looked at.
@@ -224,14 +227,17 @@ impl Pages {
     /// Hyper leaves the body out where the method is HEAD.
     fn answer(&self, request: &Request<Incoming>) -> Asked {
         let path = request.uri().path();
-        let further = self.further.as_ref();
-        if let Some(page) = further.and_then(|further| further.find(path, request.headers())) {
-            return match refuse_to_write(request) {
-                Some(refusal) => Asked::Answered(refusal),
-                None => Asked::Making(page),
-            };
+        let Some((further, hosts)) = &self.further else { return Asked::Answered(self.own(path, request)) };
+        let Some(page) = further.find(path, request.headers()) else {
+            return Asked::Answered(self.own(path, request));
+        };
+        if !hosts.know(request.headers()) {
+            return Asked::Answered(text(StatusCode::MISDIRECTED_REQUEST, hosts::NOT_KNOWN));
         }
-        Asked::Answered(self.own(path, request))
+        match refuse_to_write(request) {
+            Some(refusal) => Asked::Answered(refusal),
+            None => Asked::Making(page),
+        }
     }
 
     fn own(&self, path: &str, request: &Request<Incoming>) -> Answer {
@@ -240,7 +246,7 @@ impl Pages {
             "/health" => Self::health,
             "/ready" => Self::ready,
             _ => {
-                let more = self.further.as_ref().map_or("", |further| further.paths());
+                let more = self.further.as_ref().map_or("", |(further, _)| further.paths());
                 let known = format!("not found: try /metrics, /health, /ready{more}\n");
                 return response(StatusCode::NOT_FOUND, TEXT_TYPE, known);
             }
@@ -283,6 +289,11 @@ fn refuse_to_write(request: &Request<Incoming>) -> Option<Answer> {
     Some(refusal)
 }
 
+/// A few words, for people.
+pub fn text(status: StatusCode, words: &'static str) -> Answer {
+    response(status, TEXT_TYPE, words)
+}
+
 fn response(
     status: StatusCode,
     content_type: &'static str,
@@ -295,6 +306,7 @@ fn response(
     let mut response = Response::new(Full::new(body));
     *response.status_mut() = status;
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+    response.headers_mut().insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     response
 }
 

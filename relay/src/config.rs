@@ -23,6 +23,10 @@ pub struct Settings {
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:9000")]
     pub admin_listen: SocketAddr,
 
+    /// Answers browsers that call the console by this name, besides localhost and addresses; repeatable
+    #[arg(long, value_name = "NAME", value_parser = node::admin::host)]
+    pub admin_host: Vec<String>,
+
     /// What the cluster remembers.
     #[command(flatten)]
     pub store: StoreFlags,
@@ -61,6 +65,7 @@ pub fn check(loaded: &Loaded<Settings>) -> Result<(Config, Place), ConfigError> 
         listen_flag: "--listen".to_owned(),
         admin_listen: settings.admin_listen,
         admin_listen_flag: "--admin-listen".to_owned(),
+        admin_hosts: settings.admin_host.clone(),
         identity,
         identities: Some(identities),
         sweep_interval: settings.sweep_interval,

@@ -25,7 +25,7 @@ use std::time::{Duration, Instant};
 
 use certs::link::{Identities, Identity};
 use hashbrown::HashMap;
-use node::admin::{Admin, Pulse, Readiness};
+use node::admin::{Admin, Hosts, Pulse, Readiness};
 use node::bind;
 use node::certificates::{CertificateMetrics, Use};
 use node::metrics::LoopMetrics;
@@ -62,6 +62,8 @@ pub struct Config {
     pub admin_listen: SocketAddr,
     /// The flag that changes it, for errors.
     pub admin_listen_flag: String,
+    /// Names by which browsers may call the console, besides `localhost` and addresses.
+    pub admin_hosts: Vec<String>,
     /// Who this relay is, and whom it trusts.
     pub identity: Identity,
     /// Where later ones come from; without it this one stays.
@@ -118,7 +120,7 @@ impl Relay {
         let sockets = UdpSockets::default();
         UdpSockets::show(&registry, [("link", sockets.clone())]);
         let loop_metrics = LoopMetrics::new(&registry);
-        let Config { name, identity, identities, sweep_interval, .. } = self.config;
+        let Config { name, admin_hosts, identity, identities, sweep_interval, .. } = self.config;
         let (desk, console) = Desk::new(name.clone());
         let _admin = Admin::spawn_with(
             self.admin_listener,
@@ -126,6 +128,7 @@ impl Relay {
             pulse.clone(),
             readiness.clone(),
             Box::new(console),
+            Hosts::new(&admin_hosts),
         )?;
         let endpoint = endpoint(self.link_socket, &identity, &sockets)?;
         let (inputs, receiver) = mpsc::channel(INPUTS_MAX);

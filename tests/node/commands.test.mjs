@@ -49,7 +49,7 @@ describe('every binary', { concurrency: true, timeout: 60_000 }, () => {
     const promised = {
       causeway: [...common, 'listen', 'line-listen', 'admin-listen', 'max-clients'],
       edge: [...common, ...link, 'line-listen', 'relay', 'token-hmac-secret', 'token-hmac-secret-file', 'max-clients', 'allow-origin'],
-      relay: [...common, ...link],
+      relay: [...common, ...link, 'admin-host'],
     };
     for (const [name, flags] of Object.entries(promised)) {
       const { stdout } = await exits(0, name, ['--help']);

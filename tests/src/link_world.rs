@@ -282,6 +282,7 @@ pub fn start_relay(identity: &Identity, store: &Store, listen: SocketAddr) -> No
         listen_flag: "--listen".to_owned(),
         admin_listen: ANY_PORT,
         admin_listen_flag: "--admin-listen".to_owned(),
+        admin_hosts: Vec::new(),
         name: identity.name().clone(),
         identity: identity.clone(),
         identities: None,

@@ -91,11 +91,26 @@ fn other_paths_are_404_and_other_methods_405() {
 }
 
 #[test]
+fn whoever_calls_by_another_name_gets_no_further_page() {
+    let node = Node::with_further(Three);
+    let ask = |path, host| node.ask(&format!("GET {path} HTTP/1.1\r\nHost: {host}\r\n\r\n"));
+
+    let refused = ask("/page", "evil.example:9000");
+    assert_eq!(refused.status(), "421 Misdirected Request");
+    assert!(refused.body().contains("--admin-host"), "{}", refused.body());
+    assert_eq!(ask("/page", "localhost:9000").status(), "200 OK");
+    for path in ["/health", "/metrics"] {
+        assert_eq!(ask(path, "evil.example").status(), "200 OK", "{path}");
+    }
+    assert_eq!(node.get("/page").header("x-content-type-options"), Some("nosniff"));
+}
+
+#[test]
 fn further_pages_are_read_and_nothing_else() {
     let node = Node::with_further(Three);
 
     assert_eq!(node.get("/page?ignored").body(), "made\n");
-    assert_eq!(node.ask("POST /page HTTP/1.1\r\nHost: a\r\n\r\n").status(), "405 Method Not Allowed");
+    assert_eq!(node.ask("POST /page HTTP/1.1\r\nHost: localhost\r\n\r\n").status(), "405 Method Not Allowed");
     assert_eq!(node.get("/health").status(), "200 OK");
     let missing = node.get("/none");
     assert_eq!(missing.status(), "404 Not Found");
@@ -207,7 +222,7 @@ impl Node {
 
     fn with_further(further: impl Further) -> Self {
         Self::start(Pulse::new(), |listener, metrics, pulse, readiness| {
-            Admin::spawn_with(listener, metrics, pulse, readiness, Box::new(further))
+            Admin::spawn_with(listener, metrics, pulse, readiness, Box::new(further), Hosts::default())
         })
     }
 
@@ -224,7 +239,7 @@ impl Node {
     }
 
     fn get(&self, path: &str) -> Answer {
-        self.ask(&format!("GET {path} HTTP/1.1\r\nHost: a\r\n\r\n"))
+        self.ask(&format!("GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n"))
     }
 
     fn ask(&self, request: &str) -> Answer {
