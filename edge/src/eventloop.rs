@@ -115,13 +115,13 @@ pub(crate) struct EventLoop {
     pub(crate) pulse: Pulse,
     pub(crate) readiness: Readiness,
     pub(crate) stop: watch::Receiver<bool>,
-    pub(crate) link: Option<Linked>,
+    pub(crate) link: Option<LinkHandles>,
     pub(crate) isolation: Isolation,
     pub(crate) fence_warned: Option<Instant>,
 }
 
 /// What the shell needs of the link.
-pub(crate) struct Linked {
+pub(crate) struct LinkHandles {
     generation: Generation,
     connection: Connection,
     outboxes: LinkOutboxes,
@@ -239,7 +239,7 @@ impl EventLoop {
                 self.count_link();
                 let link = outboxes.clone();
                 self.link =
-                    Some(Linked { generation, connection, outboxes: *outboxes, seen: Seen::default() });
+                    Some(LinkHandles { generation, connection, outboxes: *outboxes, seen: Seen::default() });
                 self.hub.handle(now, Event::LinkOpened { generation, link });
             }
             Input::LeasesRead(leases) => self.isolation.leases_read(now, leases),
@@ -303,7 +303,7 @@ impl EventLoop {
     }
 
     fn count_link(&mut self) {
-        if let Some(Linked { connection, seen, .. }) = &mut self.link {
+        if let Some(LinkHandles { connection, seen, .. }) = &mut self.link {
             self.metrics.link.count(seen, &connection.stats());
         }
     }

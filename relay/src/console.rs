@@ -12,6 +12,7 @@
 mod json;
 mod pages;
 
+use std::iter;
 use std::time::{Duration, Instant};
 
 use hashbrown::HashMap;
@@ -33,8 +34,12 @@ pub(crate) const ASKS_MAX: usize = node::admin::CONNECTIONS_MAX;
 #[derive(Debug)]
 pub(crate) enum Ask {
     Overview(oneshot::Sender<View>),
-    WhereIs(UserId, oneshot::Sender<Whereabouts>),
+    WhereIs(UserId, oneshot::Sender<Result<Whereabouts, TooMany>>),
 }
+
+/// As many searches as there may be are under way.
+#[derive(Debug)]
+pub(crate) struct TooMany;
 
 /// The cluster as it is shown.
 #[derive(Debug)]
@@ -71,7 +76,9 @@ struct Path {
 pub(crate) struct Desk {
     about: About,
     asks: mpsc::Receiver<Ask>,
-    searches: HashMap<u32, oneshot::Sender<Whereabouts>>,
+    /// One that was waited for.
+    waiting: Option<Ask>,
+    searches: HashMap<u32, oneshot::Sender<Result<Whereabouts, TooMany>>>,
     last_query: u32,
 }
 
@@ -80,15 +87,21 @@ impl Desk {
     pub(crate) fn new(name: NodeName) -> (Self, Console) {
         let (asking, asks) = mpsc::channel(ASKS_MAX);
         let about = About { name, started: unix() };
-        (Self { about, asks, searches: HashMap::new(), last_query: 0 }, Console::new(asking))
+        (Self { about, asks, waiting: None, searches: HashMap::new(), last_query: 0 }, Console::new(asking))
     }
 
-    /// The next question; never, where nobody can ask any more.
-    pub(crate) async fn ask(&mut self) -> Ask {
+    /// Waits until somebody asks; for ever, where nobody can any more. [`Self::next`] has the question.
+    pub(crate) async fn wait(&mut self) {
         match self.asks.recv().await {
-            Some(ask) => ask,
+            Some(ask) => self.waiting = Some(ask),
             None => std::future::pending().await,
         }
+    }
+
+    /// The next question whose asker still waits.
+    pub(crate) fn next(&mut self) -> Option<Ask> {
+        let asks = &mut self.asks;
+        self.waiting.take().into_iter().chain(iter::from_fn(|| asks.try_recv().ok())).find(Ask::is_waited_for)
     }
 
     /// Answers what can be answered at once.
@@ -111,8 +124,9 @@ impl Desk {
                 // Whoever asked may have lost patience; so below.
                 let _ = asking.send(view);
             }
-            // One too many is not answered: the page says that the event loop does not.
-            Ask::WhereIs(..) if self.searches.len() >= ASKS_MAX => {}
+            Ask::WhereIs(_, asking) if self.searches.len() >= ASKS_MAX => {
+                let _ = asking.send(Err(TooMany));
+            }
             Ask::WhereIs(user, asking) => {
                 self.last_query = self.last_query.wrapping_add(1);
                 let query = self.last_query;
@@ -124,7 +138,16 @@ impl Desk {
 
     pub(crate) fn found(&mut self, query: u32, whereabouts: Whereabouts) {
         if let Some(asking) = self.searches.remove(&query) {
-            let _ = asking.send(whereabouts);
+            let _ = asking.send(Ok(whereabouts));
+        }
+    }
+}
+
+impl Ask {
+    fn is_waited_for(&self) -> bool {
+        match self {
+            Self::Overview(asking) => !asking.is_closed(),
+            Self::WhereIs(_, asking) => !asking.is_closed(),
         }
     }
 }

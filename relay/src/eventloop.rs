@@ -61,12 +61,12 @@ pub(crate) struct EventLoop {
     pub(crate) stop: watch::Receiver<bool>,
     /// Where operators ask.
     pub(crate) desk: Desk,
-    pub(crate) links: HashMap<LinkKey, Linked>,
+    pub(crate) links: HashMap<LinkKey, LinkHandles>,
     pub(crate) was_complete: bool,
 }
 
 /// What the shell needs of a link.
-pub(crate) struct Linked {
+pub(crate) struct LinkHandles {
     connection: Connection,
     outboxes: LinkOutboxes,
     admit: Option<oneshot::Sender<()>>,
@@ -80,13 +80,11 @@ impl EventLoop {
         let mut next_tick = Instant::now();
         loop {
             let wake = self.router.poll_timeout().map_or(next_tick, |due| due.min(next_tick));
-            let mut ask = None;
             tokio::select! {
                 biased;
                 Some(input) = self.pings.recv() => batch.push(input),
-                // Before the others, for there are few of them.
-                asked = self.desk.ask() => ask = Some(asked),
                 _ = self.inputs.recv_many(&mut batch, BATCH) => {}
+                () = self.desk.wait() => {}
                 () = sleep_until(wake.into()) => {}
                 _ = self.stop.wait_for(|stop| *stop) => break,
             }
@@ -98,7 +96,8 @@ impl EventLoop {
             for input in batch.drain(..) {
                 self.input(now, input);
             }
-            if let Some(ask) = ask {
+            // One a turn, after the inputs: operators neither hold messages up, nor wait for a turn without any.
+            if let Some(ask) = self.desk.next() {
                 let links = self.links.iter().map(|(&link, linked)| (link, &linked.connection));
                 self.desk.answer(now, ask, &mut self.router, &self.heartbeat.store_stats(), links);
             }
@@ -140,7 +139,8 @@ impl EventLoop {
             }
             Input::LinkOpened { link, certificate, outboxes, connection, admit } => {
                 let admit = Some(admit);
-                let linked = Linked { connection, outboxes: outboxes.clone(), admit, seen: Seen::default() };
+                let linked =
+                    LinkHandles { connection, outboxes: outboxes.clone(), admit, seen: Seen::default() };
                 self.links.insert(link, linked);
                 self.router.handle(now, Event::LinkOpened { link, certificate, outboxes });
             }
@@ -175,14 +175,14 @@ impl EventLoop {
     }
 
     fn remove(&mut self, link: LinkKey) -> Option<Connection> {
-        let Linked { connection, mut seen, .. } = self.links.remove(&link)?;
+        let LinkHandles { connection, mut seen, .. } = self.links.remove(&link)?;
         self.metrics.links.count(&mut seen, &connection.stats());
         Some(connection)
     }
 
     fn look_at_links(&mut self) {
         let (mut queued, mut rtt_max) = (Queued::default(), Duration::ZERO);
-        for Linked { connection, outboxes, seen, .. } in self.links.values_mut() {
+        for LinkHandles { connection, outboxes, seen, .. } in self.links.values_mut() {
             let stats = connection.stats();
             rtt_max = rtt_max.max(stats.path.rtt);
             self.metrics.links.count(seen, &stats);

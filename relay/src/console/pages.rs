@@ -7,14 +7,14 @@ use hyper::header::{
     REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS,
 };
 use hyper::{Response, StatusCode};
-use node::admin::{Answer, Further, Making};
+use node::admin::{Answer, Further, Making, text};
 use node::web::{CROSS_ORIGIN_OPENER_POLICY, CROSS_ORIGIN_RESOURCE_POLICY, CSS, File, HTML, JAVASCRIPT};
 use percent_encoding::percent_decode_str;
 use proto::id::UserId;
 use serde_json::Value;
 use tokio::sync::{mpsc, oneshot};
 
-use super::{Ask, json};
+use super::{Ask, TooMany, json};
 
 /// The admin listener's end.
 #[derive(Debug)]
@@ -57,12 +57,18 @@ impl Further for Console {
             return Some(Box::pin(edges(asking)));
         }
         let user = path.strip_prefix("/api/users/")?;
-        let user = percent_decode_str(user).decode_utf8().ok().and_then(|user| UserId::parse(&user).ok());
-        Some(match user {
+        Some(match user_of(user) {
             Some(user) => Box::pin(whereabouts(asking, user)),
-            None => Box::pin(std::future::ready(Some(no_user()))),
+            None => Box::pin(std::future::ready(Some(text(StatusCode::BAD_REQUEST, NO_USER)))),
         })
     }
+}
+
+/// The user that the end of a path names, or his personal channel does: no browser asks for one called `..` or `%2E%2E`,
+/// which are ways up to it, but for `%23..` it does.
+fn user_of(path: &str) -> Option<UserId> {
+    let name = percent_decode_str(path).decode_utf8().ok()?;
+    UserId::parse(name.strip_prefix('#').unwrap_or(&name)).ok()
 }
 
 async fn edges(asking: mpsc::Sender<Ask>) -> Option<Answer> {
@@ -74,7 +80,10 @@ async fn edges(asking: mpsc::Sender<Ask>) -> Option<Answer> {
 async fn whereabouts(asking: mpsc::Sender<Ask>, user: UserId) -> Option<Answer> {
     let (ask, whereabouts) = oneshot::channel();
     asking.send(Ask::WhereIs(user.clone(), ask)).await.ok()?;
-    Some(answer(&json::whereabouts(&user, &whereabouts.await.ok()?)))
+    Some(match whereabouts.await.ok()? {
+        Ok(whereabouts) => answer(&json::whereabouts(&user, &whereabouts)),
+        Err(TooMany) => text(StatusCode::SERVICE_UNAVAILABLE, "too many searches at once; try again\n"),
+    })
 }
 
 fn answer(value: &Value) -> Answer {
@@ -87,13 +96,6 @@ fn answer(value: &Value) -> Answer {
     ] {
         answer.headers_mut().insert(name, HeaderValue::from_static(value));
     }
-    answer
-}
-
-fn no_user() -> Answer {
-    let mut answer = Response::new(Full::new(Bytes::from_static(NO_USER.as_bytes())));
-    *answer.status_mut() = StatusCode::BAD_REQUEST;
-    answer.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
     answer
 }
 
