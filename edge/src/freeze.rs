@@ -38,9 +38,9 @@ mod tests {
     use node::outbox::outbox;
     use proto::client::ClientId;
     use proto::client::code::Disconnect;
+    use proto::link::Door;
 
     use super::*;
-    use proto::link::Door;
 
     use crate::core::{Encoding, Opened};
 

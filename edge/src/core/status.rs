@@ -41,11 +41,12 @@ impl Hub {
 
     /// Tells the relay which clients the owner of a personal channel has here; the oldest, where there are many.
     pub(super) fn where_is(&mut self, query: u32, channel: &Channel) {
+        let owner = channel.as_str().strip_prefix('#');
         let subscribers = self.channels.get(channel).into_iter().flat_map(Held::subscribers);
         let mut found: Vec<Found> = subscribers
             .filter_map(|client| self.sessions.get(&client))
             .filter_map(|session| {
-                let login = session.login().filter(|login| login.user.personal_channel() == *channel)?;
+                let login = session.login().filter(|login| Some(login.user.as_str()) == owner)?;
                 Some(Found { door: session.door, since: login.since })
             })
             .collect();
