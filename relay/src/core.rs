@@ -34,11 +34,11 @@ use proto::id::{EdgeId, NodeName, UserId};
 use proto::link::{CloseCode, HEARTBEAT_BYTES, Lane, ToRelay};
 use store::{Beat, Leases, Score, StoreError};
 
-pub use journal::{ENTRIES_MAX, Entry, Kind};
+pub use journal::{ENTRIES_MAX, Entry, EntryKind};
 pub use leasing::{BEAT_EVERY, PATIENCE, WATCH_ANEW};
 pub use members::{LOST_AFTER, UNHEARD_MAX};
 pub use node::outbox::LinkOutboxes;
-pub use overview::{Overview, Seen, Traffic};
+pub use overview::{EdgeOverview, Overview, Traffic};
 pub use router::Router;
 pub use search::{Place, SEARCH_MAX, Whereabouts};
 

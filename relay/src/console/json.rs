@@ -7,13 +7,13 @@ use proto::link::Found;
 use serde_json::{Value, json};
 
 use super::{Path, View};
-use crate::core::{Entry, Place, Seen, Whereabouts};
+use crate::core::{EdgeOverview, Entry, Place, Whereabouts};
 
 /// The whole cluster.
 pub(super) fn overview(view: &View) -> Value {
     let View { overview, about, is_store_up, paths } = view;
     let tally = &overview.tally;
-    let path = |seen: &Seen| seen.link.and_then(|link| paths.get(&link));
+    let path = |seen: &EdgeOverview| seen.link.and_then(|link| paths.get(&link));
     json!({
         "now": millis(overview.unix),
         "relay": {
@@ -47,7 +47,7 @@ pub(super) fn overview(view: &View) -> Value {
     })
 }
 
-fn edge(seen: &Seen, path: Option<&Path>) -> Value {
+fn edge(seen: &EdgeOverview, path: Option<&Path>) -> Value {
     let traffic = &seen.traffic;
     json!({
         "name": seen.edge.name.as_str(),
@@ -115,7 +115,7 @@ pub(super) fn whereabouts(user: &UserId, whereabouts: &Whereabouts) -> Value {
 const CLIENTS_MAX: usize = 256;
 
 fn client(place: &Place, found: &Found) -> Value {
-    json!({ "edge": place.edge.as_str(), "transport": found.door.label(), "since": found.since })
+    json!({ "edge": place.edge.as_str(), "door": found.door.label(), "since": found.since })
 }
 
 fn millis(time: Duration) -> u64 {

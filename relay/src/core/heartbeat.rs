@@ -16,7 +16,7 @@ use proto::id::{EdgeId, Epoch};
 use proto::link::{CloseCode, Member, ToEdge};
 use store::{Beat, Leases, Score, StoreError};
 
-use super::journal::Kind;
+use super::journal::EntryKind;
 use super::members::{LeaseState, Standing};
 use super::router::Router;
 use super::{Action, LinkKey, WATCH_ANEW};
@@ -123,7 +123,8 @@ impl Router {
         let Some((old, next)) = self.members.renew(member, unix) else { return };
         self.tally.renewed += 1;
         self.journal.enter(
-            Kind::Renewed,
+            self.unix_now,
+            EntryKind::Renewed,
             Some(&old.name),
             format!("the store had lost epoch {}; now {next}", old.epoch),
         );
@@ -202,7 +203,8 @@ impl Router {
         if result == Ok(true) {
             self.tally.reaped += 1;
             self.journal.enter(
-                Kind::Reaped,
+                self.unix_now,
+                EntryKind::Reaped,
                 Some(&edge.name),
                 format!("epoch {}; its routes are removed", edge.epoch),
             );
@@ -226,7 +228,12 @@ impl Router {
     /// Edges that were lost while nobody looked have had no time to come back.
     pub(super) fn froze(&mut self, now: Instant) {
         self.tally.freezes += 1;
-        self.journal.enter(Kind::Froze, None, "this relay stood still; all edges link again");
+        self.journal.enter(
+            self.unix_now,
+            EntryKind::Froze,
+            None,
+            "this relay stood still; all edges link again",
+        );
         let mut links: Vec<LinkKey> = self.links.keys().copied().collect();
         links.sort_unstable();
         for link in links {

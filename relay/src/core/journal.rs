@@ -15,7 +15,7 @@ pub struct Entry {
     /// When, by this relay's clock: time since the unix epoch.
     pub unix: Duration,
     /// What.
-    pub kind: Kind,
+    pub kind: EntryKind,
     /// To which edge, where it was one.
     pub edge: Option<NodeName>,
     /// More of it, for people.
@@ -24,7 +24,7 @@ pub struct Entry {
 
 /// What can happen.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kind {
+pub enum EntryKind {
     /// This relay started.
     Started,
     /// A process of an edge linked for the first time.
@@ -55,7 +55,7 @@ pub enum Kind {
     StoreBack,
 }
 
-impl Kind {
+impl EntryKind {
     /// As one word, in JSON.
     pub const fn label(self) -> &'static str {
         match self {
@@ -81,8 +81,6 @@ impl Kind {
 #[derive(Debug)]
 pub(super) struct Journal {
     entries: VecDeque<Entry>,
-    /// When what is entered happens.
-    pub(super) unix: Duration,
     was_complete: bool,
     was_away: bool,
 }
@@ -90,29 +88,35 @@ pub(super) struct Journal {
 impl Journal {
     pub(super) fn new(unix: Duration) -> Self {
         let entries = VecDeque::with_capacity(ENTRIES_MAX);
-        let mut journal = Self { entries, unix, was_complete: false, was_away: false };
-        journal.enter(Kind::Started, None, "");
+        let mut journal = Self { entries, was_complete: false, was_away: false };
+        journal.enter(unix, EntryKind::Started, None, "");
         journal
     }
 
-    pub(super) fn enter(&mut self, kind: Kind, edge: Option<&NodeName>, text: impl Into<Cow<'static, str>>) {
+    pub(super) fn enter(
+        &mut self,
+        unix: Duration,
+        kind: EntryKind,
+        edge: Option<&NodeName>,
+        text: impl Into<Cow<'static, str>>,
+    ) {
         if self.entries.len() == ENTRIES_MAX {
             self.entries.pop_front();
         }
-        let (unix, edge, text) = (self.unix, edge.cloned(), text.into());
+        let (edge, text) = (edge.cloned(), text.into());
         self.entries.push_back(Entry { unix, kind, edge, text });
     }
 
     /// Takes down what has changed since the last look. Looked at with each tick, so that the blink of an eye in which an
     /// edge joins what it holds is not worth an entry.
-    pub(super) fn look(&mut self, is_complete: bool, is_away: bool) {
+    pub(super) fn look(&mut self, unix: Duration, is_complete: bool, is_away: bool) {
         if is_away != self.was_away {
             self.was_away = is_away;
-            self.enter(if is_away { Kind::StoreAway } else { Kind::StoreBack }, None, "");
+            self.enter(unix, if is_away { EntryKind::StoreAway } else { EntryKind::StoreBack }, None, "");
         }
         if is_complete != self.was_complete {
             self.was_complete = is_complete;
-            self.enter(if is_complete { Kind::Complete } else { Kind::Incomplete }, None, "");
+            self.enter(unix, if is_complete { EntryKind::Complete } else { EntryKind::Incomplete }, None, "");
         }
     }
 

@@ -18,14 +18,14 @@ pub struct Overview {
     /// What was counted.
     pub tally: Tally,
     /// Edges that are linked, and those that may come back; by name.
-    pub edges: Vec<Seen>,
+    pub edges: Vec<EdgeOverview>,
     /// What happened last, oldest first.
     pub journal: Vec<Entry>,
 }
 
 /// One edge.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Seen {
+pub struct EdgeOverview {
     /// Who.
     pub edge: EdgeId,
     /// Its link; none when it is lost.
@@ -68,8 +68,9 @@ pub struct Traffic {
 impl Router {
     /// What there is to be seen at `now`.
     pub fn overview(&mut self, now: Instant) -> Overview {
-        let linked = self.members.iter().map(|(_, linked)| linked.seen(now));
-        let mut edges: Vec<Seen> = linked.chain(self.members.lost().map(|lost| lost.seen(now))).collect();
+        let linked = self.members.iter().map(|(_, linked)| linked.overview(now));
+        let mut edges: Vec<EdgeOverview> =
+            linked.chain(self.members.lost().map(|lost| lost.overview(now))).collect();
         edges.sort_unstable_by(|a, b| a.edge.cmp(&b.edge));
         let tally = self.tally(now).clone();
         Overview { unix: self.unix(now), tally, edges, journal: self.journal.entries() }
@@ -77,11 +78,11 @@ impl Router {
 }
 
 impl Linked {
-    fn seen(&self, now: Instant) -> Seen {
+    fn overview(&self, now: Instant) -> EdgeOverview {
         let outboxes = &self.outboxes;
         let queued =
             outboxes.lanes.iter().chain([&outboxes.control]).map(|outbox| outbox.queued_bytes() as u64);
-        Seen {
+        EdgeOverview {
             edge: self.life.edge.clone(),
             link: Some(self.link),
             since: self.since,
@@ -99,8 +100,8 @@ impl Linked {
 }
 
 impl Lost {
-    fn seen(&self, now: Instant) -> Seen {
-        Seen {
+    fn overview(&self, now: Instant) -> EdgeOverview {
+        EdgeOverview {
             edge: self.life.edge.clone(),
             link: None,
             since: self.since,

@@ -10,7 +10,7 @@ use proto::link::{
     Answer, CloseCode, HEARTBEAT_BYTES, Lane, LaneFrame, Member, PublicationFrame, Status, ToEdge, ToRelay,
 };
 
-use super::journal::{Journal, Kind};
+use super::journal::{EntryKind, Journal};
 use super::leasing::Leasing;
 use super::members::{Admission, Hello, LOST_AFTER, LeaseState, Members};
 use super::search::Searches;
@@ -23,6 +23,8 @@ use super::{Action, Event, LinkKey, LinkOutboxes, Map, Tally};
 pub struct Router {
     /// When the wall clock was last read, and what it showed.
     pub(super) clock: (Instant, Duration),
+    /// When it happens what is being handled: time since the unix epoch.
+    pub(super) unix_now: Duration,
     pub(super) links: Map<LinkKey, Link>,
     pub(super) members: Members,
     pub(super) leasing: Leasing,
@@ -69,6 +71,7 @@ impl Router {
         let hasher = foldhash::fast::FixedState::with_seed(hash_seed);
         Self {
             clock: (now, unix),
+            unix_now: unix,
             links: Map::with_hasher(hasher.clone()),
             members: Members::new(hasher.clone()),
             leasing: Leasing::new(now),
@@ -85,11 +88,12 @@ impl Router {
 
     /// Takes one event. Never fails and never waits.
     pub fn handle(&mut self, now: Instant, event: Event) {
-        self.journal.unix = self.unix(now);
+        self.unix_now = self.unix(now);
         match event {
             Event::Clock { unix } => {
                 self.clock = (now, unix);
-                self.journal.look(self.is_complete(now), self.leasing.is_away());
+                self.unix_now = unix;
+                self.journal.look(self.unix_now, self.is_complete(now), self.leasing.is_away());
             }
             Event::LinkOpened { link, certificate, outboxes } => {
                 self.links.insert(link, Link { opened: now, certificate, outboxes, member: None });
@@ -123,7 +127,7 @@ impl Router {
 
     /// Does what is due at `now`.
     pub fn handle_timeout(&mut self, now: Instant) {
-        self.journal.unix = self.unix(now);
+        self.unix_now = self.unix(now);
         let is_mute = |link: &Link| link.member.is_none() && link.opened + LOST_AFTER <= now;
         let mut mute: Vec<LinkKey> =
             self.links.iter().filter(|(_, link)| is_mute(link)).map(|(&key, _)| key).collect();
@@ -212,15 +216,15 @@ impl Router {
             let had = EdgeId { name: name.clone(), epoch };
             self.leasing.may_keep(&had)
         });
-        let (unix, is_back) = (self.unix(now), hello.had.is_some());
+        let is_back = hello.had.is_some();
         let Admission { member, edge, lease } =
-            self.members.admit(now, unix, link, hello, may_keep, outboxes);
+            self.members.admit(now, self.unix_now, link, hello, may_keep, outboxes);
         if let Some(known) = self.links.get_mut(&link) {
             known.member = Some(member);
         }
         self.tally.admitted += 1;
-        let kind = if is_back { Kind::Back } else { Kind::Linked };
-        self.journal.enter(kind, Some(&edge.name), format!("epoch {}", edge.epoch));
+        let kind = if is_back { EntryKind::Back } else { EntryKind::Linked };
+        self.journal.enter(self.unix_now, kind, Some(&edge.name), format!("epoch {}", edge.epoch));
         let welcome = ToEdge::Welcome { epoch: edge.epoch, member };
         self.actions.push_back(Action::Admit { link, edge: edge.clone() });
         self.say(member, &welcome);
@@ -265,7 +269,12 @@ impl Router {
         self.links.remove(&link);
         if let Some(linked) = self.members.remove(member) {
             self.forget(member);
-            self.journal.enter(Kind::Left, Some(&linked.life.edge.name), "it said goodbye");
+            self.journal.enter(
+                self.unix_now,
+                EntryKind::Left,
+                Some(&linked.life.edge.name),
+                "it said goodbye",
+            );
             self.actions.push_back(Action::Close {
                 link,
                 code: CloseCode::Goodbye,
@@ -281,9 +290,9 @@ impl Router {
         let Some(known) = self.links.remove(&link) else { return };
         if let Some(member) = known.member {
             if let Some(why) = why {
-                self.journal.enter(Kind::Lost, Some(&known.certificate), why);
+                self.journal.enter(self.unix_now, EntryKind::Lost, Some(&known.certificate), why);
             }
-            self.members.lose(member, self.journal.unix);
+            self.members.lose(member, self.unix_now);
             self.forget(member);
             self.reckon();
         }
@@ -302,17 +311,17 @@ impl Router {
         let kind = match code {
             // All links at once, or one that the next entry tells of.
             CloseCode::Froze | CloseCode::Replaced => return,
-            CloseCode::Superseded => Kind::Superseded,
+            CloseCode::Superseded => EntryKind::Superseded,
             CloseCode::Goodbye
             | CloseCode::BadFrame
             | CloseCode::WrongName
             | CloseCode::Silent
             | CloseCode::Overflow => match known.member {
-                Some(_) => Kind::Lost,
-                None => Kind::Refused,
+                Some(_) => EntryKind::Lost,
+                None => EntryKind::Refused,
             },
         };
-        self.journal.enter(kind, Some(&known.certificate), reason.to_owned());
+        self.journal.enter(self.unix_now, kind, Some(&known.certificate), reason.to_owned());
     }
 
     /// Removes all that `member` held, and tells who may wait for its answers.

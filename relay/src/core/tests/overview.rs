@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use proto::link::{Status, ToEdge, ToRelay};
 
-use super::super::{ENTRIES_MAX, Event, Kind, Overview, Seen, Traffic};
+use super::super::{ENTRIES_MAX, EdgeOverview, EntryKind, Event, Overview, Traffic};
 use super::world::{StoreMood, UNIX_MS, World, edge_id, ms, publication};
 
 #[test]
@@ -24,7 +24,7 @@ fn an_edge_is_seen_with_what_it_says_of_itself() {
     world.holds(a, "c", false);
     world.wait(ms(400));
     let [first, second] = &world.overview().edges[..] else { panic!("two edges") };
-    let expected = Seen {
+    let expected = EdgeOverview {
         edge: edge_id("a", UNIX_MS),
         link: Some(a),
         since: Duration::from_millis(UNIX_MS),
@@ -77,7 +77,8 @@ fn a_lost_edge_is_seen_until_it_is_reaped_or_back() {
     assert_eq!(lost.status, Some((ms(300), status)), "how many clients it took with it");
     world.wait_pinging(ms(3_200), &[b]);
     assert_eq!(world.overview().edges.len(), 1);
-    let kinds = [Kind::Started, Kind::Linked, Kind::Linked, Kind::Lost, Kind::Reaped];
+    let kinds =
+        [EntryKind::Started, EntryKind::Linked, EntryKind::Linked, EntryKind::Lost, EntryKind::Reaped];
     assert_eq!(world.kinds(), kinds);
     let last = world.overview().journal.pop().expect("an entry");
     assert_eq!((last.edge, last.unix), (Some(edge_id("a", 0).name), Duration::from_millis(UNIX_MS + 3_300)));
@@ -119,8 +120,15 @@ fn whether_the_relay_is_complete_is_entered_with_the_next_tick() {
     world.tick();
     world.wait_pinging(ms(3_400), &[b]);
     world.tick();
-    let complete = [Kind::Started, Kind::Linked, Kind::Linked, Kind::Complete, Kind::Lost, Kind::Incomplete];
-    assert_eq!(world.kinds(), [&complete[..], &[Kind::Reaped, Kind::Complete]].concat());
+    let complete = [
+        EntryKind::Started,
+        EntryKind::Linked,
+        EntryKind::Linked,
+        EntryKind::Complete,
+        EntryKind::Lost,
+        EntryKind::Incomplete,
+    ];
+    assert_eq!(world.kinds(), [&complete[..], &[EntryKind::Reaped, EntryKind::Complete]].concat());
 }
 
 #[test]
@@ -135,7 +143,13 @@ fn a_store_that_goes_and_comes_is_entered() {
     let kinds = world.kinds();
     assert_eq!(
         kinds[2..],
-        [Kind::Complete, Kind::StoreAway, Kind::Incomplete, Kind::StoreBack, Kind::Complete]
+        [
+            EntryKind::Complete,
+            EntryKind::StoreAway,
+            EntryKind::Incomplete,
+            EntryKind::StoreBack,
+            EntryKind::Complete
+        ]
     );
 }
 
@@ -143,7 +157,7 @@ fn a_store_that_goes_and_comes_is_entered() {
 fn a_freeze_is_one_entry_and_not_one_for_each_link() {
     let (mut world, _) = World::linked(["a", "b", "c"]);
     world.tell(Event::Froze);
-    assert_eq!(world.kinds()[4..], [Kind::Froze]);
+    assert_eq!(world.kinds()[4..], [EntryKind::Froze]);
     assert!(world.overview().edges.iter().all(|edge| edge.link.is_none()), "all of them have to link again");
 }
 
@@ -153,7 +167,7 @@ fn the_oldest_entries_go() {
     for _ in 0..ENTRIES_MAX {
         world.tell(Event::Froze);
     }
-    assert_eq!(world.kinds(), [Kind::Froze; ENTRIES_MAX]);
+    assert_eq!(world.kinds(), [EntryKind::Froze; ENTRIES_MAX]);
 }
 
 impl World {
@@ -161,7 +175,7 @@ impl World {
         self.router.overview(self.now)
     }
 
-    fn kinds(&mut self) -> Vec<Kind> {
+    fn kinds(&mut self) -> Vec<EntryKind> {
         self.overview().journal.iter().map(|entry| entry.kind).collect()
     }
 
