@@ -65,21 +65,24 @@ test('a user is found on every edge, by every door, and who is nowhere is nowher
     const { relay, edges } = dev;
     const begun = Date.now();
     const hostile = '<b>"bob"/../?x=%2F&é\u202e</b>';
-    for (const user of ['bob', hostile]) {
+    for (const user of ['bob', hostile, '..']) {
       await Raw.login(edges[0].url, user);
       await Raw.login(edges[1].url, user);
     }
     await Terminal.login(edges[1].line, 'bob');
     const found = await whereIs(relay, 'bob');
     assert.deepEqual([found.user, found.total, found.is_complete, found.did_not_answer], ['bob', 3, true, []]);
-    const places = found.clients.map(({ edge, transport }) => `${edge} ${transport}`);
+    const places = found.clients.map(({ edge, door }) => `${edge} ${door}`);
     assert.deepEqual(places, ['edge-1 websocket', 'edge-2 websocket', 'edge-2 line']);
     for (const { since } of found.clients) assert.ok(since >= begun - 1000 && since <= Date.now() + 1000, `${since}`);
     const other = await whereIs(relay, hostile);
     assert.deepEqual([other.user, other.clients.map(({ edge }) => edge)], [hostile, ['edge-1', 'edge-2']]);
     const nobody = await whereIs(relay, 'nobody');
     assert.deepEqual([nobody.total, nobody.clients, nobody.did_not_answer], [0, [], []]);
-    for (const user of ['', 'a%23b', 'a%2Cb', '%0a', '%ff', 'x'.repeat(201)]) {
+    // Browsers take "..", and "%2E%2E" too, for the way up.
+    const dots = (await ask(relay, '/api/users/%23..')).json;
+    assert.deepEqual([dots.user, dots.total], ['..', 2]);
+    for (const user of ['', '%23', '%23%23bob', 'a%23b', 'a%2Cb', '%0a', '%ff', 'x'.repeat(201)]) {
       const { status, body } = await ask(relay, `/api/users/${user}`);
       assert.equal(status, 400, `${user}: ${body}`);
     }
@@ -160,6 +163,12 @@ describe('the console', { timeout: 120_000 }, () => {
           assert.equal((await request(`${place}${path}`)).status, 404, `${place}${path}`);
         }
       }
+      // A page that lets its own name mean this address.
+      for (const path of ['/console', '/console/console.js', '/api/edges', '/api/users/bob']) {
+        const { status, body } = await request(`${relay.admin}${path}`, { headers: { host: 'evil.example:9000' } });
+        assert.ok(status === 421 && /--admin-host NAME/.test(body), `${path}: ${status} ${body}`);
+      }
+      assert.equal((await request(`${relay.admin}/metrics`, { headers: { host: 'evil.example' } })).status, 200);
       const edgesAsJson = await ask(relay, '/api/edges');
       assert.equal(edgesAsJson.headers['cache-control'], 'no-store');
       for (const path of ['/console/', '/console/chat.js', '/api', '/api/users', '/']) {
