@@ -101,6 +101,9 @@ test('clients and traffic of a real cluster appear, and users are found', { time
     assert.match(await found.innerText(), /^edge-1\s+WebTransport\s+since \d\d:\d\d:\d\d, \d+ s ago$/);
     await look(page, 'bob');
     assert.match(await found.innerText(), /^edge-2\s+WebSocket\s+since /);
+    await Raw.login(dev.edges[0].url, '..');
+    await look(page, '..');
+    assert.match(await found.innerText(), /^edge-1\s+WebSocket\s+since /);
     await look(page, 'nobody');
     assert.equal(await page.locator('#found-note').textContent(), 'Connected nowhere.');
     assert.equal(await found.count(), 0);
@@ -188,6 +191,8 @@ test('a hundred edges are all shown, and updates go on', { timeout: 180_000 }, a
       assert.ok(isInside, `${width}: all discs are in the picture, and none is behind the relay`);
       assert.ok(apart > 8, `${width}: discs are ${apart} px apart`);
       assert.equal(await page.evaluate(() => document.documentElement.scrollWidth > innerWidth), false, `${width}: nothing sticks out`);
+      const height = await page.evaluate(() => document.querySelector('.map').getBoundingClientRect().height);
+      assert.ok(height < 1600, `${width}: the picture is ${height} px tall`);
     }
     await page.setViewportSize({ width: 1280, height: 900 });
     assert.equal(await page.locator('#rows tr').count(), 100);
@@ -228,6 +233,75 @@ test('a hundred edges are all shown, and updates go on', { timeout: 180_000 }, a
   }
 });
 
+test('a search goes on when the field is edited, and a later one ends it', { timeout: 120_000 }, async () => {
+  const two = cluster(2);
+  const answers = new Map();
+  const found = (user, total) => ({ user, is_complete: true, total, clients: [], did_not_answer: [] });
+  const relay = await startRelay({ edges: () => two.edges(), user: (user) => new Promise((resolve) => answers.set(user, resolve)) });
+  try {
+    const page = await open(relay.url);
+    const field = page.locator('#find-user');
+    const note = page.locator('#found-note');
+    const isAsked = async (user) => {
+      await field.fill(user);
+      await field.press('Enter');
+      while (!answers.has(user)) await page.waitForTimeout(20);
+    };
+    await isAsked('bob');
+    await field.fill('somebody');
+    answers.get('bob')(found('bob', 7));
+    await note.filter({ hasText: '7 connections.' }).waitFor();
+    assert.equal(await page.locator('#found').getAttribute('data-asking'), null);
+
+    await isAsked('carol');
+    await isAsked('dave');
+    answers.get('dave')(found('dave', 3));
+    await note.filter({ hasText: '3 connections.' }).waitFor();
+    // Nothing: that is 404, and would be told.
+    answers.get('carol')(undefined);
+    await page.waitForTimeout(300);
+    assert.match(await note.textContent(), /^3 connections\./);
+    assert.equal(await page.locator('#found-title').textContent(), 'dave');
+    fine(page);
+  } finally {
+    await relay.stop();
+  }
+});
+
+test('refusals of long ago are told and alarm nobody; old figures stay readable', { timeout: 120_000 }, async () => {
+  const two = cluster(2);
+  let refused = 1000;
+  let isSilent = false;
+  const edges = () => {
+    const told = two.edges();
+    return isSilent ? undefined : { ...told, relay: { ...told.relay, refused } };
+  };
+  const relay = await startRelay({ edges, user: () => undefined });
+  try {
+    const page = await open(relay.url);
+    const refusals = page.locator('.tile').filter({ hasText: 'Refused' });
+    assert.match(await refusals.innerText(), /^Refused, 5 min\s+0\s+1,000 in all$/);
+    assert.equal(await refusals.getAttribute('data-tone'), '');
+    refused += 3;
+    await page.locator('.tile[data-tone="warn"]').filter({ hasText: '1,003 in all' }).waitFor();
+    assert.match(await refusals.innerText(), /^Refused, 5 min\s+3\s/);
+    // An event more is an item more, and the others stay what they were.
+    await page.evaluate(() => document.querySelectorAll('#events li').forEach((item) => (item.isOld = true)));
+    two.events.push({ at: Date.now(), kind: 'lost', edge: 'edge-2', text: 'for a test' });
+    await page.locator('#events li').first().filter({ hasText: 'for a test' }).waitFor();
+    assert.equal(await page.evaluate(() => [...document.querySelectorAll('#events li')].filter(({ isOld }) => !isOld).length), 1);
+    two.events.shift();
+    await page.waitForFunction((n) => document.querySelectorAll('#events li').length === n, two.events.length);
+    assert.equal(await page.locator('#events li').last().locator('.badge').textContent(), two.events[0].kind);
+    fine(page);
+    isSilent = true;
+    await stateIs(page, 'No answer');
+    assert.equal(await page.evaluate(() => getComputedStyle(document.querySelector('main')).opacity), '1');
+  } finally {
+    await relay.stop();
+  }
+});
+
 test('whoever looks elsewhere asks for nothing, and is up to date when he is back', { timeout: 120_000 }, async () => {
   const two = cluster(2);
   let asked = 0;
@@ -262,7 +336,7 @@ test('names that others chose are text, however they look', { timeout: 120_000 }
   hostile.events.push({ at: Date.now(), kind: evil, edge: evil, text: evil });
   const relay = await startRelay({
     edges: () => hostile.edges(),
-    user: (user) => ({ user, is_complete: false, total: 300, clients: [{ edge: evil, transport: evil, since: 0 }], did_not_answer: [evil] }),
+    user: (user) => ({ user, is_complete: false, total: 300, clients: [{ edge: evil, door: evil, since: 0 }], did_not_answer: [evil] }),
   });
   try {
     const page = await open(relay.url);

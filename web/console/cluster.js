@@ -87,6 +87,9 @@ function healthOf({ state, status, capacity, is_synced, heard_ms_ago }) {
   return { word: 'linked', tone: 'good' };
 }
 
+/** How far back what was refused lately is counted, in ms. */
+const LATELY = 300_000;
+
 /** Of a counter that may have begun anew. @param {number} now @param {number} before @param {number} ms */
 const perSecond = (now, before, ms) => (ms > 0 && now >= before ? ((now - before) * 1000) / ms : null);
 
@@ -94,6 +97,9 @@ const perSecond = (now, before, ms) => (ms > 0 && now >= before ? ((now - before
 export class Cluster {
   /** @type {Answer | null} */
   #last = null;
+  /** What the relay had refused and missed at each answer of the last minutes, the oldest first. @type {{ at: number, refused: number, missing: number }[]} */
+  #refusals = [];
+  #started = 0;
   /** @type {Map<string, Edge>} */
   #edges = new Map();
   /** When edges that are told of no more were last told of, unix ms of the relay. @type {Map<string, number>} */
@@ -119,8 +125,23 @@ export class Cluster {
       relay,
       edges: [...edges.values()],
       events: answer.events,
+      recent: this.#recent(answer),
       rates: { publications: rateOf('publications'), forwarded: rateOf('forwarded') },
     };
+  }
+
+  /**
+   * What was refused and missed in the last minutes, as far as this page was there to see it.
+   *
+   * @param {Answer} answer
+   */
+  #recent({ now, relay: { started, refused, missing } }) {
+    if (started !== this.#started) this.#refusals = [];
+    this.#started = started;
+    this.#refusals.push({ at: now, refused, missing });
+    while ((this.#refusals[0]?.at ?? now) < now - LATELY) this.#refusals.shift();
+    const first = this.#refusals[0];
+    return { refused: refused - (first?.refused ?? refused), missing: missing - (first?.missing ?? missing) };
   }
 
   /** Nothing can be told from an answer that is too old. */

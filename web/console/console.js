@@ -61,16 +61,20 @@ async function ask() {
   if (isAsking || document.hidden) return;
   isAsking = true;
   const begun = performance.now();
+  /** @type {import('./cluster.js').Answer | null} */
+  let answer = null;
   try {
-    const answer = await fetch('api/edges', { cache: 'no-store', signal: AbortSignal.timeout(ANSWER_MAX) });
-    if (!answer.ok) throw new Error((await answer.text()).trim() || `it answers ${answer.status}`);
-    heard(await answer.json());
+    const response = await fetch('api/edges', { cache: 'no-store', signal: AbortSignal.timeout(ANSWER_MAX) });
+    if (!response.ok) throw new Error((await response.text()).trim() || `it answers ${response.status}`);
+    answer = await response.json();
   } catch (error) {
     silent(error);
   }
   isAsking = false;
   // Who looks at another page is not told anything, and asks for nothing.
   if (!document.hidden) timer = setTimeout(ask, Math.max(50, ASK_EVERY - (performance.now() - begun)));
+  // Last: a mistake in how it is shown is ours, and not the relay's silence.
+  if (answer) heard(answer);
 }
 
 /** @param {import('./cluster.js').Answer} answer */
@@ -170,7 +174,7 @@ function figure(name, value, note, tone = '') {
 }
 
 /** @param {Shown} now @param {ReturnType<typeof total>} totals */
-function showFigures({ relay, rates }, totals) {
+function showFigures({ relay, rates, recent }, totals) {
   const others = [totals.lost > 0 && `${totals.lost} lost`, totals.unready > 0 && `${totals.unready} not ready`];
   const notes = others.filter(Boolean).join(', ');
   figure('Edges', count(totals.linked), notes || 'linked', totals.lost > 0 ? 'bad' : totals.unready > 0 ? 'warn' : '');
@@ -178,8 +182,8 @@ function showFigures({ relay, rates }, totals) {
   figure('Messages', `${rate(totals.received)} /s`, `pushes ${rate(totals.pushes)} /s`);
   figure('Through the relay', `${rate(rates.publications)} /s`, `copies ${rate(rates.forwarded)} /s`);
   figure('Round trip', millis(totals.worst), totals.worstEdge ? `worst: ${totals.worstEdge}` : 'no edge');
-  const refused = relay.refused + relay.missing;
-  figure('Refused copies', count(relay.refused), relay.missing > 0 ? `missing ${count(relay.missing)}` : `unheld ${count(relay.unheld)}`, refused > 0 ? 'warn' : '');
+  const missing = recent.missing > 0 ? `missing ${count(recent.missing)}, ` : '';
+  figure('Refused, 5 min', count(recent.refused), `${missing}${count(relay.refused)} in all`, recent.refused + recent.missing > 0 ? 'warn' : '');
   figure('Complete', relay.is_complete ? 'Yes' : 'No', relay.is_complete ? 'knows all edges' : 'an edge may be missing', relay.is_complete ? '' : 'warn');
   figure('Store', relay.is_store_up ? 'Up' : 'Away', `${count(relay.leases)} ${relay.leases === 1 ? 'lease' : 'leases'}`, relay.is_store_up ? '' : 'bad');
 }
@@ -264,7 +268,7 @@ function showTable(edges, now) {
     order = names.join(' ');
     const focused = document.activeElement;
     $('rows').replaceChildren(...names.flatMap((name) => rows.get(name)?.row ?? []));
-    if (focused instanceof HTMLElement && $('rows').contains(focused)) focused.focus();
+    if (focused instanceof HTMLElement && $('rows').contains(focused)) focused.focus({ preventScroll: true });
     for (const name of rows.keys()) if (!names.includes(name)) rows.delete(name);
   }
   $('empty').hidden = edges.length > 0;
@@ -390,57 +394,78 @@ const TONES = {
   'store away': 'bad',
 };
 
-let lastEvent = '';
+/** What is listed, the oldest first, as JSON. @type {string[]} */
+let listed = [];
 
 /** @param {Shown} now */
-function showEvents({ events, relay }) {
-  const last = events.at(-1);
-  const now = JSON.stringify([relay.started, events.length, last]);
-  if (now === lastEvent) return;
-  lastEvent = now;
-  const items = events.map(({ at, kind, edge, text }) => {
-    const item = element('li');
-    const time = element('time', '', clock(at));
-    time.title = moment(at);
-    const badge = element('span', 'badge', kind);
-    badge.dataset.tone = TONES[kind] ?? '';
-    const words = element('p', 'event-text', text);
-    if (edge) words.prepend(element('strong', '', edge), text ? ' ' : '');
-    item.append(time, badge, words);
-    return item;
-  });
-  $('events').replaceChildren(...items.reverse());
+function showEvents({ events }) {
+  const told = events.map((event) => JSON.stringify(event));
+  // The oldest may have gone, and later ones come: what is listed begins with those, and ends before these.
+  let gone = 0;
+  while (!listed.slice(gone).every((event, at) => event === told[at])) gone += 1;
+  const stay = listed.length - gone;
+  listed = told;
+  for (let at = 0; at < gone; at += 1) $('events').lastElementChild?.remove();
+  $('events').prepend(...events.slice(stay).map(showEvent).reverse());
+}
+
+/** @param {import('./cluster.js').Happened} event */
+function showEvent({ at, kind, edge, text }) {
+  const item = element('li');
+  const time = element('time', '', clock(at));
+  time.title = moment(at);
+  const badge = element('span', 'badge', kind);
+  badge.dataset.tone = TONES[kind] ?? '';
+  const words = element('p', 'event-text', text);
+  if (edge) words.prepend(element('strong', '', edge), text ? ' ' : '');
+  item.append(time, badge, words);
+  return item;
 }
 
 // Looking for a user.
 
-const TRANSPORTS = { websocket: 'WebSocket', webtransport: 'WebTransport', line: 'line door' };
+/** Doors of edges, as people call them. @type {Record<string, string>} */
+const DOORS = { websocket: 'WebSocket', webtransport: 'WebTransport', line: 'line door' };
+
+/** The search that is under way, or was: a later one ends it. */
+let search = new AbortController();
 
 /** @param {SubmitEvent} event */
 async function find(event) {
   event.preventDefault();
-  const field = /** @type {HTMLInputElement} */ ($('find-user'));
-  const user = field.value;
+  const user = /** @type {HTMLInputElement} */ ($('find-user')).value;
   if (!user) return;
+  search.abort();
+  const own = (search = new AbortController());
+  const tooLong = setTimeout(() => own.abort(), ANSWER_MAX);
   $('found').hidden = false;
   $('found').toggleAttribute('data-asking', true);
   say($('found-title'), user);
   say($('found-note'), 'Asking …');
   $('found-clients').replaceChildren();
+  /** @type {() => void} */
+  let show;
   try {
-    const path = `api/users/${encodeURIComponent(user)}`;
-    const answer = await fetch(path, { cache: 'no-store', signal: AbortSignal.timeout(ANSWER_MAX) });
-    if (field.value !== user) return;
-    if (answer.status === 400) say($('found-note'), 'No user can have this name.');
-    else if (!answer.ok) say($('found-note'), `The relay does not answer: ${(await answer.text()).trim()}.`);
-    else showFound(await answer.json());
+    // By his personal channel, #user: a user may be called "..", which in an address is the way up.
+    const answer = await fetch(`api/users/%23${encodeURIComponent(user)}`, { cache: 'no-store', signal: own.signal });
+    if (answer.ok) {
+      const found = await answer.json();
+      show = () => showFound(found);
+    } else {
+      const words = answer.status === 400 ? 'No user can have this name.' : `Not found out: ${(await answer.text()).trim()}.`;
+      show = () => say($('found-note'), words);
+    }
   } catch {
-    say($('found-note'), 'The relay does not answer.');
+    show = () => say($('found-note'), 'The relay does not answer.');
+  } finally {
+    clearTimeout(tooLong);
   }
+  if (own !== search) return;
   $('found').toggleAttribute('data-asking', false);
+  show();
 }
 
-/** @param {{ user: string, is_complete: boolean, total: number, clients: { edge: string, transport: keyof typeof TRANSPORTS, since: number }[], did_not_answer: string[] }} answer */
+/** @param {{ user: string, is_complete: boolean, total: number, clients: { edge: string, door: string, since: number }[], did_not_answer: string[] }} answer */
 function showFound({ user, is_complete, total, clients, did_not_answer }) {
   say($('found-title'), user);
   const notes = [total === 0 ? 'Connected nowhere.' : total === 1 ? 'One connection.' : `${count(total)} connections.`];
@@ -449,14 +474,14 @@ function showFound({ user, is_complete, total, clients, did_not_answer }) {
   if (!is_complete) notes.push('The relay is not complete: an edge that it does not know may have more.');
   say($('found-note'), notes.join(' '));
   const now = Date.now();
-  const items = clients.map(({ edge, transport, since }) => {
+  const items = clients.map(({ edge, door, since }) => {
     const item = element('li');
     const button = element('button', 'row-name', edge);
     button.type = 'button';
     button.addEventListener('click', () => choose(edge));
     const time = element('span', 'found-since', `since ${clock(since)}, ${ago(now - since)} ago`);
     time.title = moment(since);
-    item.append(button, element('span', 'badge', TRANSPORTS[transport] ?? transport), time);
+    item.append(button, element('span', 'badge', DOORS[door] ?? door), time);
     return item;
   });
   $('found-clients').replaceChildren(...items);

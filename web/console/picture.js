@@ -14,7 +14,14 @@ const RELAY = 40;
 /** With more edges than these, figures are short, and links do not move: that would repaint all of them. */
 const MANY = 24;
 
-/** Where edges are, and how large. @typedef {{ cell: number, height: number, spots: { x: number, y: number }[] }} Layout */
+/** Up to this width of the picture, in px, that many edges stand in rows below the relay: as on phones. */
+const NARROW = 664;
+
+/**
+ * Where edges are, and how large; and how far above the middle the relay is.
+ *
+ * @typedef {{ cell: number, height: number, spots: { x: number, y: number }[], above: number, isGrid: boolean }} Layout
+ */
 
 /**
  * A track around the middle: two half circles and what is between them.
@@ -50,7 +57,7 @@ function track(a, b) {
     }
     return isWide ? { x, y } : { x: -y, y: x };
   };
-  return { length, point };
+  return { length, point, isWide };
 }
 
 /** The tracks that fit, the outermost first. @param {number} width @param {number} height @param {number} cell */
@@ -60,14 +67,30 @@ function tracks(width, height, cell) {
   // Two edges need not be a screen apart.
   a = Math.min(a, Math.max(2.4 * b, cell * 2));
   for (; a >= RELAY + cell * 0.52 && b >= RELAY + cell * 0.56; a -= cell, b -= cell) {
-    const { length, point } = track(a, b);
-    all.push({ length, point, room: Math.floor(length / cell) });
+    const { length, point, isWide } = track(a, b);
+    all.push({ length, point, isWide, room: Math.floor(length / cell) });
   }
   return all;
 }
 
 /** @param {number} n @param {number} width @returns {Layout} */
-export function layOut(n, width) {
+export const layOut = (n, width) => (n > MANY && width <= NARROW ? rowsOf(n, width) : around(n, width));
+
+/** Rows under the relay; without links, for all of them would run over each other. @param {number} n @param {number} width @returns {Layout} */
+function rowsOf(n, width) {
+  const cell = CELLS[CELLS.length - 1] ?? 66;
+  const columns = Math.max(1, Math.floor(width / cell));
+  const top = 2 * RELAY + 8;
+  const height = top + Math.ceil(n / columns) * cell;
+  const spots = Array.from({ length: n }, (_, at) => ({
+    x: ((at % columns) + 0.5) * (width / columns) - width / 2,
+    y: top + (Math.floor(at / columns) + 0.5) * cell - height / 2,
+  }));
+  return { cell, height, spots, above: height / 2 - RELAY, isGrid: true };
+}
+
+/** @param {number} n @param {number} width @returns {Layout} */
+function around(n, width) {
   const usual = n <= 2 ? 310 : n <= 6 ? 340 : n <= 16 ? 430 : 560;
   let height = Math.max(usual, Math.min(usual * 1.3, width * 0.5));
   let cell = CELLS[CELLS.length - 1] ?? 66;
@@ -94,14 +117,15 @@ export function layOut(n, width) {
   /** @type {{ x: number, y: number }[]} */
   const spots = [];
   let placed = 0;
-  used.forEach(({ point, length, room: own }, at) => {
+  used.forEach(({ point, length, room: own, isWide }, at) => {
     const share = at === used.length - 1 ? n - placed : Math.min(own, Math.round((n * own) / room));
     placed += share;
-    // Neighbouring tracks are set off by half a place, so that links pass between.
-    const from = at % 2 === 1 ? 0.5 : n === 3 || n === 5 ? n / 4 : 0;
+    // One alone on its track begins at the top, so that left and right are alike. Neighbouring tracks are set off by half
+    // a place, so that links pass between.
+    const from = used.length === 1 && isWide && n % 2 === 1 ? n / 4 : at % 2 === 1 ? 0.5 : 0;
     for (let i = 0; i < share; i += 1) spots.push(point(((i + from) * length) / share));
   });
-  return { cell, height, spots };
+  return { cell, height, spots, above: 0, isGrid: false };
 }
 
 export class Picture {
@@ -114,7 +138,7 @@ export class Picture {
   /** @type {Map<string, ReturnType<typeof drawEdge>>} */
   #drawn = new Map();
   /** @type {Layout} */
-  #layout = { cell: 0, height: 0, spots: [] };
+  #layout = { cell: 0, height: 0, spots: [], above: 0, isGrid: false };
   #width = 0;
   /** @type {{ edges: Edge[], relay: Record<string, any>, forwarded: number | null } | null} */
   #shown = null;
@@ -169,12 +193,14 @@ export class Picture {
   /** @param {Edge[]} edges */
   #arrange(edges) {
     this.#layout = layOut(edges.length, this.#width);
-    const { cell, height, spots } = this.#layout;
+    const { cell, height, spots, above, isGrid } = this.#layout;
     const radius = discRadius(cell);
     mark(this.#svg, 'viewBox', `${-this.#width / 2} ${-height / 2} ${this.#width} ${height}`);
     mark(this.#svg, 'width', this.#width);
     mark(this.#svg, 'height', height);
     this.#svg.toggleAttribute('data-many', edges.length > MANY);
+    this.#svg.toggleAttribute('data-grid', isGrid);
+    mark(this.#relay.group, 'transform', `translate(0 ${-above})`);
     mark(this.#svg, 'data-size', cell >= 100 ? 'l' : cell >= 80 ? 'm' : 's');
     mark(this.#disc, 'r', radius);
     const left = new Set(this.#drawn.keys());
@@ -216,6 +242,11 @@ export class Picture {
     const figure =
       cell >= 86 ? `↑${rate(rates.in)} ↓${rate(rates.out)}` : rates.in === null ? NONE : `${rate((rates.in ?? 0) + (rates.out ?? 0))}/s`;
     say(drawn.figure, health.tone === 'good' ? figure : health.word);
+    // Links to edges above the relay leave where the words stand.
+    const letters = Math.max(drawn.name.textContent.length * (cell >= 100 ? 7.4 : 6.4), drawn.figure.textContent.length * 6.4);
+    const backing = Math.min(cell, Math.round(letters) + 8);
+    mark(drawn.backing, 'x', -backing / 2);
+    mark(drawn.backing, 'width', backing);
     say(
       drawn.title,
       `${edge.name}: ${health.word}, ${count(edge.clients)} of ${count(told.capacity)} clients, ` +
@@ -263,14 +294,15 @@ function drawEdge(choose) {
   const clients = shape('text', { class: 'clients' });
   const name = shape('text', { class: 'name' });
   const figure = shape('text', { class: 'figure' });
-  group.append(title, back, inside, ring, clients, figure, name);
+  const backing = shape('rect', { class: 'backing', rx: 4 });
+  group.append(title, backing, back, inside, ring, clients, figure, name);
   group.addEventListener('click', choose);
   const link = shape('g', { class: 'link' });
   const base = shape('line', { class: 'base' });
   const up = shape('line', { class: 'flow' });
   const down = shape('line', { class: 'flow' });
   link.append(base, up, down);
-  return { group, title, back, fill, ring, clients, name, figure, link, base, up, down };
+  return { group, title, backing, back, fill, ring, clients, name, figure, link, base, up, down };
 }
 
 /**
@@ -287,6 +319,8 @@ function place(drawn, { x, y }, cell, radius) {
   for (const circle of [drawn.back, drawn.ring]) mark(circle, 'r', radius);
   mark(drawn.fill, 'x', -radius);
   mark(drawn.fill, 'width', 2 * radius);
+  mark(drawn.backing, 'y', radius + 2);
+  mark(drawn.backing, 'height', 2 * line + 2);
   mark(drawn.name, 'y', radius + line);
   mark(drawn.figure, 'y', radius + 2 * line - 1);
   const far = Math.hypot(x, center) || 1;

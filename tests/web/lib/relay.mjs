@@ -17,9 +17,9 @@ function fileOf(pathname) {
   return /^\/console\/[a-z]+\.(js|css)$/.test(pathname) ? pathname.slice(1) : undefined;
 }
 
-/** Starts one; `answers.edges()` is what `/api/edges` says, `answers.user(name)` what `/api/users/…` does. */
+/** Starts one; `answers.edges()` is what `/api/edges` says, `answers.user(name)` what `/api/users/…` does, sooner or later. */
 export async function startRelay(answers) {
-  const server = http.createServer((request, response) => {
+  const server = http.createServer(async (request, response) => {
     const { pathname } = new URL(request.url, 'http://x');
     const file = fileOf(pathname);
     if (file) {
@@ -28,7 +28,8 @@ export async function startRelay(answers) {
       return response.end(readFileSync(path.join(WEB, file)));
     }
     const user = pathname.match(/^\/api\/users\/(.+)$/)?.[1];
-    const answer = pathname === '/api/edges' ? answers.edges() : user && answers.user(decodeURIComponent(user));
+    // By his personal channel, as the console asks.
+    const answer = pathname === '/api/edges' ? answers.edges() : user && (await answers.user(decodeURIComponent(user).replace(/^#/, '')));
     if (!answer) {
       response.statusCode = 404;
       return response.end('not here\n');
