@@ -133,6 +133,8 @@ export class Picture {
   #summary = shape('title');
   #disc = shape('circle', { cx: 0, cy: 0 });
   #links = shape('g');
+  /** Behind all words, and before all links. */
+  #backings = shape('g');
   #nodes = shape('g');
   #relay = drawRelay();
   /** @type {Map<string, ReturnType<typeof drawEdge>>} */
@@ -153,7 +155,7 @@ export class Picture {
     clip.append(this.#disc);
     const defs = shape('defs');
     defs.append(clip);
-    this.#svg.append(this.#summary, defs, this.#links, this.#relay.group, this.#nodes);
+    this.#svg.append(this.#summary, defs, this.#links, this.#backings, this.#relay.group, this.#nodes);
     place.append(this.#svg);
     new ResizeObserver(([entry]) => {
       const width = Math.floor(entry?.contentRect.width ?? 0);
@@ -211,13 +213,14 @@ export class Picture {
         drawn = drawEdge(() => this.#choose(name));
         this.#drawn.set(name, drawn);
         this.#links.append(drawn.link);
+        this.#backings.append(drawn.backing);
         this.#nodes.append(drawn.group);
       }
       place(drawn, spots[at] ?? { x: 0, y: 0 }, cell, radius);
     });
     for (const name of left) {
-      this.#drawn.get(name)?.group.remove();
-      this.#drawn.get(name)?.link.remove();
+      const drawn = this.#drawn.get(name);
+      for (const part of [drawn?.group, drawn?.link, drawn?.backing]) part?.remove();
       this.#drawn.delete(name);
     }
   }
@@ -295,7 +298,7 @@ function drawEdge(choose) {
   const name = shape('text', { class: 'name' });
   const figure = shape('text', { class: 'figure' });
   const backing = shape('rect', { class: 'backing', rx: 4 });
-  group.append(title, backing, back, inside, ring, clients, figure, name);
+  group.append(title, back, inside, ring, clients, figure, name);
   group.addEventListener('click', choose);
   const link = shape('g', { class: 'link' });
   const base = shape('line', { class: 'base' });
@@ -315,14 +318,14 @@ function place(drawn, { x, y }, cell, radius) {
   const line = cell >= 100 ? 16 : 12.5;
   // Where its place is small, the disc is above the middle of it, for its name is below.
   const center = Math.round(y + Math.min(0, cell / 2 - radius - 2 * line - 2));
-  mark(drawn.group, 'transform', `translate(${Math.round(x)} ${center})`);
+  for (const part of [drawn.group, drawn.backing]) mark(part, 'transform', `translate(${Math.round(x)} ${center})`);
   for (const circle of [drawn.back, drawn.ring]) mark(circle, 'r', radius);
   mark(drawn.fill, 'x', -radius);
   mark(drawn.fill, 'width', 2 * radius);
   mark(drawn.backing, 'y', radius + 2);
-  mark(drawn.backing, 'height', 2 * line + 2);
+  mark(drawn.backing, 'height', 2 * line + 3);
   mark(drawn.name, 'y', radius + line);
-  mark(drawn.figure, 'y', radius + 2 * line - 1);
+  mark(drawn.figure, 'y', radius + 2 * line);
   const far = Math.hypot(x, center) || 1;
   const [dx, dy] = [x / far, center / far];
   // Towards the relay on one side, from it on the other.
