@@ -1,6 +1,6 @@
 //! What operators see of this edge through its relay: how it does, once a second, and where a user's clients are.
 //!
-//! Nothing here decides anything; a relay that is told nothing forwards all the same.
+//! A relay that is told nothing forwards all the same.
 
 use std::time::{Duration, Instant};
 
