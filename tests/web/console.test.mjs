@@ -351,6 +351,47 @@ test('names that others chose are text, however they look', { timeout: 120_000 }
   }
 });
 
+test('everything has a name, and fits at any width', { timeout: 120_000 }, async () => {
+  const five = cluster(5);
+  const clients = [{ edge: 'edge-2', transport: 'websocket', since: Date.now() }];
+  const user = (user) => ({ user, is_complete: true, total: 1, clients, did_not_answer: [] });
+  const relay = await startRelay({ edges: () => five.edges(), user });
+  try {
+    const page = await open(relay.url);
+    // Without a mouse: a user, the edge that he is on, and away with both.
+    await page.keyboard.press('/');
+    await page.keyboard.type('bob');
+    await page.keyboard.press('Enter');
+    const place = page.locator('#found-clients .row-name');
+    await place.focus();
+    await page.keyboard.press('Enter');
+    assert.equal(await page.locator('#detail-title').textContent(), 'edge-2');
+    assert.equal(await page.locator('.edge[data-chosen] .name').textContent(), 'edge-2');
+    const unnamed = await page.evaluate(() =>
+      [...document.querySelectorAll('button, input, [tabindex], section, svg:not([aria-hidden])')]
+        .filter((each) => {
+          const label = document.getElementById(each.getAttribute('aria-labelledby'))?.textContent ?? each.getAttribute('aria-label');
+          return !(label ?? each.labels?.[0]?.textContent ?? each.textContent).trim();
+        })
+        .map((each) => each.outerHTML),
+    );
+    assert.deepEqual(unnamed, []);
+    for (const width of [320, 390, 704, 705, 1088, 1089, 1280, 1920]) {
+      await page.setViewportSize({ width, height: 700 });
+      await page.waitForFunction(() => document.querySelector('.map').getBoundingClientRect().right <= innerWidth);
+      const over = await page.evaluate(() => document.documentElement.scrollWidth - innerWidth);
+      assert.ok(over <= 0, `${over} px too wide at ${width}`);
+    }
+    await page.setViewportSize({ width: 1280, height: 900 });
+    await page.keyboard.press('Escape');
+    await page.keyboard.press('Escape');
+    assert.equal(await page.locator('.side section:visible').count(), 1);
+    fine(page);
+  } finally {
+    await relay.stop();
+  }
+});
+
 test('the page may run nothing that is not its own', { timeout: 120_000 }, async () => {
   const dev = await startDev();
   try {
