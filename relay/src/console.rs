@@ -166,3 +166,54 @@ impl Path {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use store::Store;
+
+    use super::*;
+
+    #[test]
+    fn whoever_asked_and_left_is_not_answered() {
+        let (asking, asks) = mpsc::channel(ASKS_MAX);
+        let mut desk = desk(asks);
+        let (left, _) = oneshot::channel();
+        let (waits, mut answer) = oneshot::channel();
+        asking.try_send(Ask::Overview(left)).expect("room");
+        asking.try_send(Ask::Overview(waits)).expect("room");
+        let ask = desk.next().expect("the second");
+        answer_one(&mut desk, ask, &mut router());
+        answer.try_recv().expect("answered");
+        assert!(desk.next().is_none());
+    }
+
+    #[test]
+    fn one_search_too_many_is_told_so_and_the_next_after_an_answer_is_not() {
+        let (_, asks) = mpsc::channel(ASKS_MAX);
+        let (mut desk, mut router) = (desk(asks), router());
+        let mut look = |desk: &mut Desk| {
+            let (asking, answer) = oneshot::channel();
+            let user = UserId::parse("bob").expect("valid");
+            answer_one(desk, Ask::WhereIs(user, asking), &mut router);
+            answer
+        };
+        let mut searches: Vec<_> = (0..ASKS_MAX).map(|_| look(&mut desk)).collect();
+        assert!(matches!(look(&mut desk).try_recv(), Ok(Err(TooMany))));
+        desk.found(1, Whereabouts { is_complete: true, edges: Vec::new() });
+        assert!(matches!(searches[0].try_recv(), Ok(Ok(_))));
+        assert!(look(&mut desk).try_recv().is_err(), "it is under way");
+    }
+
+    fn desk(asks: mpsc::Receiver<Ask>) -> Desk {
+        let about = About { name: NodeName::parse("relay-1").expect("valid"), started: unix() };
+        Desk { about, asks, waiting: None, searches: HashMap::new(), last_query: 0 }
+    }
+
+    fn router() -> Router {
+        Router::new(1, Instant::now(), unix())
+    }
+
+    fn answer_one(desk: &mut Desk, ask: Ask, router: &mut Router) {
+        desk.answer(Instant::now(), ask, router, &Store::memory().stats(), iter::empty());
+    }
+}
