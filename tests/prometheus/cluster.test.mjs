@@ -433,7 +433,7 @@ async function play(t, { faulty = [], fires, may = [], firesThen = [], goesWrong
   const calm = [now(), 0];
   await pause(CALM);
   calm[1] = now();
-  const watch = await Watch.begin([...fires, ...firesThen, ...may]);
+  const watch = await Watch.begin([...fires, ...firesThen, ...may, AFTERMATH]);
   const slow = [];
   const look = async ([title, scrapesMax, servers, isShown], since) => {
     const scrapes = await shown(title, servers, isShown, since);
@@ -482,6 +482,9 @@ async function stallsSince(begun, faulty) {
 function alert(name, server, labels = {}) {
   return { name, labels: { cluster: CLUSTER, ...(server && { instance: instance(server) }), ...labels } };
 }
+
+/** It looks back for an hour, which here has the scenarios before in it. */
+const AFTERMATH = alert('UnknownVerdictsLinger');
 
 const isLike = (one, wanted) =>
   one.name === wanted.name &&
