@@ -134,6 +134,13 @@ export default page('edge', 'What each edge carries, how busy it is, where time 
         'short',
         [query(`edge_loop_inputs_waiting{${EDGES}}`, '{{instance}}')],
       ),
+      lines(
+        'Since the event loop last turned',
+        'It turns at least twice a second. Above 2 s /health is 503, and all other metrics of the edge are old.',
+        's',
+        [query(`edge_loop_age_seconds{${EDGES}}`, '{{instance}}')],
+        { steps: [[2, 'red']] },
+      ),
       lines('Turns of the event loop', 'Rounds a second. With many inputs a turn it is busy; with one it is idle.', 'cps', [
         query(rate('edge_loop_turns_total', EDGES), '{{instance}}'),
       ]),

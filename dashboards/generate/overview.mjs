@@ -1,6 +1,6 @@
 // The first page: is it well, how full is it, what is slow, whom does it hurt, and what if a machine dies.
 
-import { BAD, GOOD, bars, figure, lines, page, sheet, states } from './panels.mjs';
+import { BAD, GOOD, alerts, bars, figure, lines, page, sheet, states } from './panels.mjs';
 import { CLUSTER, RELAYS, quantile, query, rate, rates, share } from './queries.mjs';
 
 /** A store counts as there for a node only where both of its connections are. */
@@ -10,8 +10,11 @@ const storeUp = (/** @type {string} */ node) => `min by (instance) (${node}_stor
 const free = `(edge_clients_max{${CLUSTER}} - edge_clients{${CLUSTER}}) * edge_ready{${CLUSTER}}`;
 const leftWithout = `sum by (cluster) (${free}) - on (cluster) group_right () (${free} + edge_clients{${CLUSTER}})`;
 
-/** Edges that are scraped, whether they answer or not. */
-const edges = `count(up{${CLUSTER},job="causeway-edge"})`;
+/** Of each edge that is scraped, whether it takes clients; one that does not answer counts as its `up`, 0. */
+const ready = `edge_ready{${CLUSTER}} or on (instance) up{${CLUSTER},job="causeway-edge"} == 0`;
+
+/** What fires, without the alert that always does; nothing where nobody evaluates the rules. */
+const firing = `count(ALERTS{alertstate="firing",${CLUSTER}}) - count(ALERTS{alertname="Watchdog",${CLUSTER}})`;
 
 const total = rates('', 'edge_receipts_total', CLUSTER);
 
@@ -79,7 +82,7 @@ export default page(
           'Edges that take clients',
           'Share of all edges that are scraped which say that clients should be sent to them (/ready).',
           'percentunit',
-          [query(`(sum(edge_ready{${CLUSTER}}) or 0 * ${edges}) / ${edges}`, 'ready')],
+          [query(`avg(${ready})`, 'ready')],
           {
             width: 5,
             max: 1,
@@ -94,20 +97,35 @@ export default page(
         ),
         figure(
           'Alerts that fire',
-          'Alerts of dashboards/rules that fire now, pages and tickets. What each means stands in dashboards/runbooks.',
+          'Alerts of dashboards/rules that fire now, pages and tickets; which, stands below.',
           'short',
-          [query(`count(ALERTS{alertstate="firing",${CLUSTER}}) or 0 * count(up{${CLUSTER}})`, 'alerts')],
+          [query(firing, 'alerts')],
           { width: 4, decimals: 0, steps: [[1, 'orange']] },
         ),
       ],
     ],
     [
-      'Who is there?',
+      'Who is there, and what fires?',
       [
+        alerts(
+          'What fires',
+          'Each alert that fires, and where; a click on its name opens its runbook. Watchdog is always there: where it is not, nobody evaluates the rules.',
+          [query(`ALERTS{alertstate="firing",${CLUSTER}}`, 'fires')],
+          { width: 12, height: 12 },
+        ),
         states(
           'Nodes that answer',
           'Edges and relays whose metrics could be read. A node that is frozen or dead does not answer.',
           [query(`up{${CLUSTER},job=~"causeway-.+"}`, '{{job}} {{instance}}')],
+        ),
+        states(
+          'Event loops that turn',
+          'Whether the event loop of a node has turned in the last 2 s. Of one that has not, all other metrics are old.',
+          [
+            query(`edge_loop_age_seconds{${CLUSTER}} <= bool 2`, 'edge {{instance}}'),
+            query(`relay_loop_age_seconds{${CLUSTER}} <= bool 2`, 'relay {{instance}}'),
+          ],
+          { leadsTo: 'edge' },
         ),
         states(
           'Edges that are ready',
@@ -291,7 +309,7 @@ export default page(
           { query: query(`sum by (instance) (time() - edge_start_time_seconds{${CLUSTER}})`, 'runs for'), unit: 's' },
         ]),
         states(
-          'Something refused or frozen',
+          'Certificates that are refused',
           'A certificate on disk that cannot be used (the one before is used on), by node.',
           [
             query(`max by (instance) (edge_certificate_refused{${CLUSTER}})`, 'edge {{instance}}'),

@@ -46,6 +46,10 @@ export const PAGES = /** @type {const} */ ({
   clients: 'Clients and transports',
 });
 
+/** Pages of which only the first two rows are open at first: there is more on them than fits on a screen. */
+const LONG = ['edge', 'relay'];
+const OPEN_ROWS = 2;
+
 /** 1 is good. */
 export const GOOD = /** @type {Record<string, [string, string]>} */ ({ 0: ['no', 'red'], 1: ['yes', 'green'] });
 
@@ -68,7 +72,8 @@ export function lines(title, description, unit, queries, options = {}) {
   const panel = new timeseries.PanelBuilder()
     .legend(
       new common.VizLegendOptionsBuilder()
-        .displayMode(common.LegendDisplayMode.List)
+        .displayMode(common.LegendDisplayMode.Table)
+        .calcs(['lastNotNull', 'max'])
         .placement(common.LegendPlacement.Bottom)
         .showLegend(true),
     )
@@ -172,6 +177,34 @@ export function sheet(title, description, by, columns, options = {}) {
   );
 }
 
+/**
+ * A row for each alert that fires; its name leads to its runbook.
+ *
+ * @param {string} title
+ * @param {string} description
+ * @param {Query[]} queries of the series ALERTS
+ * @param {Options} [options]
+ */
+export function alerts(title, description, queries, options = {}) {
+  const panel = new table.PanelBuilder().showHeader(true).transformations([
+    { id: 'filterFieldsByName', options: { include: { names: ['alertname', 'severity', 'job', 'instance'] } } },
+    { id: 'organize', options: { indexByName: { severity: 0, alertname: 1, job: 2, instance: 3 } } },
+  ]);
+  panel.overrideByName('alertname', [{ id: 'links', value: [{ title: 'Its runbook', url: RUNBOOK, targetBlank: true }] }]);
+  return dressed(
+    panel,
+    { isInstant: true, ...options },
+    title,
+    description,
+    'short',
+    queries,
+    prometheus.PromQueryFormat.Table,
+  );
+}
+
+/** Of the alert in a row. The variable says where runbooks are. */
+const RUNBOOK = '${runbooks:raw}/${__value.raw}.md';
+
 /** @param {number} at */
 const letter = (at) => String.fromCharCode('A'.charCodeAt(0) + at);
 
@@ -234,7 +267,7 @@ const link = (title, url) => new dashboard.DashboardLinkBuilder(title).type(dash
  *
  * @param {keyof typeof PAGES} page
  * @param {string} description
- * @param {[question: string, panels: ReturnType<typeof lines | typeof figure | typeof bars | typeof states | typeof sheet>[]][]} rows
+ * @param {[question: string, panels: ReturnType<typeof lines | typeof figure | typeof bars | typeof states | typeof sheet | typeof alerts>[]][]} rows
  */
 export function page(page, description, rows) {
   const built = new dashboard.DashboardBuilder(`Causeway: ${PAGES[page]}`)
@@ -246,7 +279,7 @@ export function page(page, description, rows) {
     .time({ from: 'now-30m', to: 'now' })
     .refresh('10s')
     .readonly()
-    .variables(variables())
+    .variables(page === 'overview' ? [...variables(), runbooks()] : variables())
     .annotations([
       new dashboard.AnnotationQueryBuilder().name('Alerts').datasource(SOURCE).enable(true).iconColor('red').expr(ALERTS),
     ])
@@ -258,14 +291,24 @@ export function page(page, description, rows) {
         .keepTime(true),
     );
   let id = 0;
-  for (const [question, panels] of rows) {
-    built.withRow(new dashboard.RowBuilder(question).id((id += 1)));
-    for (const panel of panels) built.withPanel(panel.id((id += 1)));
+  for (const [at, [question, panels]] of rows.entries()) {
+    const row = new dashboard.RowBuilder(question).id((id += 1));
+    if (LONG.includes(page) && at >= OPEN_ROWS) {
+      for (const panel of panels) row.withPanel(panel.id((id += 1)));
+      built.withRow(row.collapsed(true));
+    } else {
+      built.withRow(row);
+      for (const panel of panels) built.withPanel(panel.id((id += 1)));
+    }
   }
   return built.build();
 }
 
-const ALERTS = 'ALERTS{alertstate="firing",cluster="$cluster"}';
+const ALERTS = 'ALERTS{alertstate="firing",severity!="none",cluster="$cluster"}';
+
+/** Where runbooks can be read: whoever has them somewhere writes it there, or into the rules and here at once (README). */
+const runbooks = () =>
+  new dashboard.TextBoxVariableBuilder('runbooks').label('Runbooks at').defaultValue('https://runbooks.example');
 
 function variables() {
   const all = { text: 'All', value: '$__all', selected: true };

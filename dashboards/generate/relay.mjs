@@ -265,6 +265,13 @@ export default page(
           ],
           { max: 1, steps: [[0.9, 'red']] },
         ),
+        lines(
+          'Since the event loop of the relay last turned',
+          'It turns at least twice a second. Above 2 s /health is 503, and all other metrics of the relay are old.',
+          's',
+          [query(`relay_loop_age_seconds{${RELAYS}}`, '{{instance}}')],
+          { steps: [[2, 'red']] },
+        ),
         lines('Inputs a turn', 'How many inputs the event loop takes at once, on average; at most 256.', 'short', [
           query(share(rate('relay_loop_inputs_total', RELAYS), rate('relay_loop_turns_total', RELAYS)), '{{instance}}'),
         ]),

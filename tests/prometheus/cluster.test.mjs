@@ -1,8 +1,12 @@
-// A real cluster under load, a real Prometheus with our rules, and things that go wrong: the right alert fires and no wrong
-// page does, the right panel shows it, and no query of any panel or rule comes back empty.
+// A real cluster under load, a real Prometheus with our rules, and things that go wrong: the right alert fires, of the right
+// node, and no other, be it a page or a ticket; the right panel shows it within a few scrapes; and no query of any panel or
+// rule comes back empty.
 //
-// Time passes ten times faster for rules and panels (lib/shorten.mjs). Every wait has a wide deadline; what was measured is
-// printed, beside what is asserted.
+// Time passes ten times faster for rules and panels (lib/shorten.mjs). Every wait has a wide deadline, and what comes within
+// how many scrapes is counted by the scrapes that there were. Where the machine itself stood still, which Prometheus and the
+// nodes have seen as well, a scenario that went wrong is skipped, and says so.
+//
+// That an event loop is stuck in a process that lives cannot be had by a signal; cases.mjs plays it.
 
 import assert from 'node:assert/strict';
 import { randomBytes } from 'node:crypto';
@@ -14,12 +18,13 @@ import { after, before, test } from 'node:test';
 import { login } from '../node/lib/abuse.mjs';
 import { CertificateFiles } from '../node/lib/certificate.mjs';
 import { Fleet } from '../node/lib/fleet.mjs';
-import { ROOT } from '../node/lib/process.mjs';
+import { ROOT, freePorts } from '../node/lib/process.mjs';
 import { initial } from '../node/lib/quic.mjs';
 import { Raw } from '../node/lib/raw.mjs';
 import { hostAndPort } from '../node/lib/terminal.mjs';
 import { Traffic } from '../node/lib/traffic.mjs';
 import { pause, until } from '../node/lib/wait.mjs';
+import { RUNBOOKS } from './lib/alerts.mjs';
 import { metricNames, panels, selectors } from './lib/panels.mjs';
 import { Path } from './lib/path.mjs';
 import { Prometheus, SCRAPE, now } from './lib/prometheus.mjs';
@@ -29,9 +34,26 @@ const CLUSTER = 'tests';
 /** Few places, so that few clients fill an edge. */
 const CLIENTS_MAX = 60;
 
-/** How long an alert and a panel may take; the most that is seen is a quarter of it. */
-const ALERT = 60_000;
-const SCRAPES_MAX = 30;
+/** How long an alert and a panel may take, in milliseconds; the most that is seen is a third of it. */
+const ALERT = 90_000;
+
+/** Within how many scrapes a panel has to show a fault that the scrape itself meets. */
+const AT_ONCE = 2;
+
+/** The same for a link that carries nothing: the edge believes it for 3 s. */
+const LINK = 6;
+
+/** The same for messages over it: their senders are told after 4 s. */
+const VERDICT = 10;
+
+/** The same for a certificate: nodes look at its files every 10 s. */
+const FILES = 15;
+
+/** The same for crowds, who take their time to come. */
+const CROWD = 30;
+
+/** What share of the packets between an edge and its relay is lost, in each direction, on a bad day. */
+const LOSS = 0.2;
 
 /** How long a node may be away, in seconds, before it is right to call it down: less than the shortest `for` of a page. */
 const AWAY_MAX = 2;
@@ -57,23 +79,24 @@ const PEOPLE = [
 /** Panels that none of the scenarios changes, and why. */
 const CONSTANT = new Map([
   ['clients: Clients that do not answer', 'a missing pong takes 33 s'],
+  ['edge: UDP sockets', 'what the kernel gave at the start'],
+  ['redis: Strays', 'mistakes of Redis that do not happen here'],
+  ['redis: Ghosts', '0 for ever'],
+  ['relay: The machine', 'what the kernel gave at the start'],
+]);
+
+/** Panels that may change or not, and why. */
+const BY_CHANCE = new Map([
   ['edge: Inputs that wait for the event loop', 'a scrape finds them only where an edge has too much to do'],
   ['edge: Memory', '60 clients take less than an edge has anyhow'],
   ['edge: Threads', 'those that wait for disks come and go as they like'],
   ['edge: Address space', 'the allocator takes it in large pieces'],
-  ['edge: UDP datagrams dropped', 'the buffers are never full'],
-  ['edge: UDP sockets', 'what the kernel gave at the start'],
-  ['redis: Strays', 'mistakes of Redis that do not happen here'],
-  ['redis: Memories differ', 'only in the moment of a death, by chance'],
-  ['redis: Ghosts', '0 for ever'],
-  ['relay: Packets lost', 'loopback loses none'],
-  ['relay: Congestion', 'loopback loses none'],
+  ['redis: Memories differ', 'only in the moment of a death'],
   ['relay: Inputs a turn', 'they come one by one to a relay that has little to do'],
   ['relay: Inputs that wait for the event loop of the relay', 'a scrape finds them only where the relay has too much to do'],
-  ['relay: What was lost', 'only in the moment of a death, by chance'],
-  ['relay: The machine', 'what the kernel gave at the start'],
+  ['relay: What was lost', 'only in the moment of a death'],
   ['relay: Memory', 'three edges take less than a relay has anyhow'],
-  ['relay: UDP datagrams dropped', 'the buffers are never full'],
+  ['overview: Event loops that turn', 'a scrape finds one late only in the moment after it stood still'],
 ]);
 
 let certificate;
@@ -93,15 +116,15 @@ before(
     fleet = await Fleet.create({ edges: 3, settings: { 'max-clients': CLIENTS_MAX, ...certificate.flags } });
     way = await Path.to(fleet.relay.settings.listen);
     fleet.edges[2].settings.relay = way.address;
+    fleet.edges[1].settings['tls-listen'] = `127.0.0.1:${(await freePorts(1))[0]}`;
     traffic = new Traffic(fleet);
     await fleet.start();
     await traffic.begin(PEOPLE);
     traffic.hop('hopper', 1000);
     traffic.hop('runner', 500);
-    const address = ({ admin }) => new URL(admin).host;
     prometheus = await Prometheus.start(CLUSTER, {
-      'causeway-relay': [address(fleet.relay)],
-      'causeway-edge': fleet.edges.map(address),
+      'causeway-relay': [instance(fleet.relay)],
+      'causeway-edge': fleet.edges.map(instance),
     });
     everyone = await company(fleet.edges[0]);
   },
@@ -116,7 +139,8 @@ after(async () => {
   way?.end();
 });
 
-test('under load, no page fires, and every query of every panel and rule has an answer', { timeout: 90_000 }, async (t) => {
+test('under load, nothing fires, and every query of every panel and rule has an answer', { timeout: 120_000 }, async (t) => {
+  const begun = now();
   await pause(CALM);
   let left;
   const isAnswered = async () => (left = await unanswered()).length === 0;
@@ -124,127 +148,203 @@ test('under load, no page fires, and every query of every panel and rule has an 
   for (const { name, query, health, lastError } of await prometheus.rules())
     assert.equal(health, 'ok', `${name}: ${query}: ${lastError}`);
   const firing = await prometheus.firing();
-  t.diagnostic(`fires: ${names(firing)}`);
   assert.deepEqual(
-    firing.filter(({ severity }) => severity === 'page'),
-    [],
+    firing.filter(({ severity }) => severity === 'none').map(({ name, labels }) => [name, labels.cluster]),
+    [['Watchdog', CLUSTER]],
   );
+  await judge(t, begun, [], words(firing.filter(({ severity }) => severity !== 'none')));
 });
 
-test('an edge is killed', { timeout: 150_000 }, (t) =>
-  play(t, {
-    fires: 'EdgeDown',
-    pages: ['EdgeDown'],
-    goesWrong: () => fleet.edges[2].kill(),
+test('an edge is killed', { timeout: 240_000 }, (t) => {
+  const edge = fleet.edges[2];
+  return play(t, {
+    faulty: [edge],
+    fires: [alert('EdgeDown', edge)],
+    goesWrong: () => edge.kill(),
     shows: [
-      [
-        'overview: Nodes that answer',
-        (series) => series.some(({ labels, value }) => labels.job === 'causeway-edge' && value === 0),
-      ],
-      ['overview: Edges that take clients', (series) => series.length === 1 && series[0].value < 0.7],
-      ['overview: Places left if this edge dies', (series) => series.length === 2],
+      ['overview: Nodes that answer', AT_ONCE, [edge], (series) => of(series, edge).every(({ value }) => value === 0)],
+      ['overview: Edges that take clients', AT_ONCE, [edge], (series) => series.length === 1 && series[0].value < 0.7],
+      ['overview: Places left if this edge dies', AT_ONCE, [edge], (series) => of(series, edge).length === 0],
     ],
-    isMended: () => fleet.edges[2].start(),
-  }),
-);
+    isMended: () => edge.start(),
+  });
+});
 
-test('the relay stands still, and goes on', { timeout: 150_000 }, (t) =>
+test('an edge stands still, goes on, and gets more packets than it can keep', { timeout: 240_000 }, (t) => {
+  const edge = fleet.edges[1];
+  return play(t, {
+    faulty: [edge],
+    fires: [alert('EdgeDown', edge)],
+    goesWrong: () => edge.freeze(),
+    shows: [
+      ['overview: Nodes that answer', AT_ONCE, [edge], (series) => of(series, edge).every(({ value }) => value === 0)],
+      ['relay: Edges linked', LINK, [fleet.relay], (series) => series[0].value === 2],
+    ],
+    isMended: async () => {
+      edge.thaw();
+      await drench(edge, edge.settings['tls-listen']);
+    },
+    firesThen: [alert('EdgeFroze', edge), alert('UdpDrops', edge, { socket: 'webtransport' })],
+  });
+});
+
+test('the relay stands still, goes on, and gets more packets than it can keep', { timeout: 240_000 }, (t) =>
   play(t, {
-    fires: 'RelayDown',
-    pages: ['RelayDown'],
+    faulty: [fleet.relay],
+    fires: [alert('RelayDown', fleet.relay)],
     goesWrong: () => fleet.relay.freeze(),
     shows: [
       [
         'overview: Nodes that answer',
-        (series) => series.some(({ labels, value }) => labels.job === 'causeway-relay' && value === 0),
+        AT_ONCE,
+        [fleet.relay],
+        (series) => of(series, fleet.relay).every(({ value }) => value === 0),
       ],
-      ['overview: Messages with a known end', (series) => series.length === 1 && series[0].value < 0.95],
-      ['edge: Linked', (series) => series.length === 3 && series.every(({ value }) => value === 0)],
+      ['edge: Linked', LINK, fleet.edges, (series) => series.length === 3 && series.every(({ value }) => value === 0)],
+      [
+        'overview: Messages with a known end',
+        VERDICT,
+        fleet.edges,
+        (series) => series.length === 1 && series[0].value < 0.95,
+      ],
     ],
-    isMended: () => fleet.relay.thaw(),
-    firesThen: 'RelayFroze',
+    isMended: async () => {
+      fleet.relay.thaw();
+      await drench(fleet.relay, fleet.relay.settings.listen);
+    },
+    firesThen: [alert('RelayFroze', fleet.relay), alert('UdpDrops', fleet.relay, { socket: 'link' })],
   }),
 );
 
-test('no packets pass between an edge and the relay', { timeout: 150_000 }, (t) =>
-  play(t, {
-    fires: 'EdgeUnlinked',
+test('no packets pass between an edge and the relay', { timeout: 240_000 }, (t) => {
+  const edge = fleet.edges[2];
+  return play(t, {
+    fires: [alert('EdgeUnlinked', edge)],
     // Its people cannot write to others, and are told that this is not known.
-    pages: ['EdgeUnlinked', 'UnknownVerdicts'],
-    goesWrong: () => (way.isCut = true),
+    may: [alert('UnknownVerdicts')],
+    goesWrong: () => (way.loss = 1),
     shows: [
-      ['edge: Linked', (series) => series.filter(({ value }) => value === 0).length === 1],
-      ['relay: Edges linked', (series) => series[0].value === 2],
+      ['edge: Linked', LINK, [edge], (series) => of(series, edge).every(({ value }) => value === 0)],
+      ['relay: Edges linked', LINK, [fleet.relay], (series) => series[0].value === 2],
     ],
-    isMended: () => (way.isCut = false),
-  }),
-);
+    isMended: () => (way.loss = 0),
+  });
+});
 
-test('Redis stands still, and goes on', { timeout: 150_000 }, (t) =>
+test('a part of the packets between an edge and the relay is lost', { timeout: 240_000 }, (t) => {
+  const edge = fleet.edges[2];
+  return play(t, {
+    fires: [alert('LinkLosesPackets', edge)],
+    // What is lost is sent again, and later.
+    may: [alert('CanarySlow', edge)],
+    goesWrong: () => (way.loss = LOSS),
+    shows: [
+      ['relay: Packets lost', VERDICT, [edge], (series) => of(series, edge).some(({ value }) => value > 0.02)],
+      ['relay: Congestion', VERDICT, [edge], (series) => of(series, edge).some(({ value }) => value > 0)],
+    ],
+    isMended: () => (way.loss = 0),
+  });
+});
+
+test('Redis stands still, and goes on', { timeout: 240_000 }, (t) =>
   play(t, {
-    fires: 'StoreDown',
-    pages: ['StoreDown'],
+    fires: [alert('StoreDown')],
     goesWrong: () => fleet.redis.hang(),
     shows: [
-      ['overview: Redis, as each node sees it', (series) => series.filter(({ value }) => value === 0).length >= 3],
-      ['redis: Errors, by kind', (series) => series.some(({ labels, value }) => labels.kind === 'timeout' && value > 0)],
+      // Somebody asks it all the time whether people who are absent are anywhere.
+      ['redis: As edges see it', AT_ONCE, fleet.edges, (series) => series.some(({ value }) => value === 0)],
+      [
+        'overview: Redis, as each node sees it',
+        LINK,
+        fleet.servers,
+        (series) => series.filter(({ value }) => value === 0).length >= 3,
+      ],
+      [
+        'redis: Errors, by kind',
+        LINK,
+        fleet.servers,
+        (series) => series.some(({ labels, value }) => labels.kind === 'timeout' && value > 0),
+      ],
     ],
     isMended: () => fleet.redis.goOn(),
   }),
 );
 
-test('Redis dies, and is back empty', { timeout: 150_000 }, (t) =>
+test('Redis dies, and is back empty', { timeout: 240_000 }, (t) =>
   play(t, {
-    fires: 'StoreDown',
-    pages: ['StoreDown'],
+    fires: [alert('StoreDown')],
+    // What an empty Redis does not know counts after 5 s, which here are nearly the minute of the alert.
+    may: [alert('RelayIncomplete', fleet.relay)],
     goesWrong: () => fleet.redis.kill(),
     shows: [
-      ['overview: Redis, as each node sees it', (series) => series.filter(({ value }) => value === 0).length >= 3],
-      ['redis: Errors, by kind', (series) => series.some(({ labels, value }) => labels.kind === 'unreachable' && value > 0)],
+      ['redis: As edges see it', AT_ONCE, fleet.edges, (series) => series.some(({ value }) => value === 0)],
+      [
+        'overview: Redis, as each node sees it',
+        LINK,
+        fleet.servers,
+        (series) => series.filter(({ value }) => value === 0).length >= 3,
+      ],
+      [
+        'redis: Errors, by kind',
+        LINK,
+        fleet.servers,
+        (series) => series.some(({ labels, value }) => labels.kind === 'unreachable' && value > 0),
+      ],
     ],
     isMended: () => fleet.redis.start(),
     // It was emptied, so the relay looks through all of it.
-    showsThen: ['redis: Sweeps', (series) => series[0].value > 1],
+    showsThen: ['redis: Sweeps', CROWD, [fleet.relay], (series) => series[0].value > 1],
   }),
 );
 
-test('a certificate is half replaced', { timeout: 150_000 }, (t) =>
+test('a certificate is half replaced', { timeout: 240_000 }, (t) =>
   play(t, {
-    fires: 'CertificateRefused',
-    pages: [],
+    fires: fleet.edges.map((edge) => alert('CertificateRefused', edge, { certificate: 'public' })),
     goesWrong: () => writeFileSync(certificate.key, 'no key'),
-    shows: [['overview: Something refused or frozen', (series) => series.some(({ value }) => value === 1)]],
+    shows: [['overview: Certificates that are refused', FILES, fleet.edges, (series) => series.some(({ value }) => value === 1)]],
     isMended: () => certificate.renew(),
   }),
 );
 
-test('an edge is full, strangers crowd another and the relay, and somebody does not read', { timeout: 150_000 }, async (t) => {
+test('an edge is full, strangers crowd another and the relay, and somebody does not read', { timeout: 240_000 }, async (t) => {
   const flood = new Flood(fleet);
+  const [full, crowded, other] = fleet.edges;
   await play(t, {
-    fires: 'EdgeFull',
-    pages: [],
+    fires: [alert('EdgeFull', full), alert('NewcomersEnded', crowded)],
+    may: [
+      alert('EdgeNearlyFull', full),
+      alert('EdgeNotReady', full),
+      // A third of the places of the other two is not enough for those of a full one.
+      alert('HeadroomGone'),
+      alert('SlowConsumers', other),
+      alert('StrangersAtRelay', fleet.relay),
+    ],
     goesWrong: () => flood.begin(),
     shows: [
-      ['overview: Each edge against its limit', (series) => series.some(({ value }) => value >= 0.9)],
+      ['overview: Each edge against its limit', CROWD, [full], (series) => of(series, full).some(({ value }) => value >= 0.9)],
       [
         'overview: Connections turned away',
+        CROWD,
+        [full],
         (series) => series.some(({ labels, value }) => labels.reason === 'full' && value > 0),
       ],
-      ['clients: Slow consumers', (series) => series.some(({ value }) => value > 0)],
-      ['relay: Strangers at the door', (series) => series.some(({ value }) => value > 0)],
+      ['clients: Slow consumers', CROWD, [other], (series) => of(series, other).some(({ value }) => value > 0)],
+      ['relay: Strangers at the door', CROWD, [fleet.relay], (series) => series.some(({ value }) => value > 0)],
       [
         'clients: Newcomers that had to make room',
+        CROWD,
+        [crowded],
         (series) => series.some(({ labels, value }) => labels.door === 'websocket' && value > 0),
       ],
     ],
-    firesBeside: 'NewcomersEnded',
     isMended: () => flood.end(),
   });
 });
 
-test('all nodes are restarted in turn, and nobody is woken', { timeout: 150_000 }, async (t) => {
+test('all nodes are restarted in turn, and nobody is woken', { timeout: 240_000 }, async (t) => {
   await quiet();
-  const watch = new Watch([]);
+  const begun = now();
+  const watch = await Watch.begin([]);
   let longest = 0;
   for (const server of fleet.servers) {
     const begun = now();
@@ -255,29 +355,37 @@ test('all nodes are restarted in turn, and nobody is woken', { timeout: 150_000 
   }
   await pause(CALM);
   await watch.end();
-  t.diagnostic(`away for ${longest.toFixed(1)} s at most; fired: ${[...watch.seen.keys()].join(', ') || 'nothing'}`);
-  // A machine that is busy with others may restart a node so slowly that somebody had to be woken.
-  if (longest < AWAY_MAX) assert.deepEqual(watch.wrong, []);
+  t.diagnostic(`away for ${longest.toFixed(1)} s at most; fired: ${watch.names.join(', ') || 'nothing'}`);
+  if (longest >= AWAY_MAX) return t.skip(`the machine is so busy that a node was away for ${longest.toFixed(1)} s`);
+  await judge(t, begun, fleet.servers, words(watch.wrong.filter(({ severity }) => severity === 'page')));
 });
 
 test('every panel showed something of it', { timeout: 60_000 }, async (t) => {
   const [from, to] = [played[0].calm[0], played.at(-1).storm[1]];
-  const changes = [];
+  const changes = new Map();
   for (const panel of panels(CLUSTER)) {
     const results = await Promise.all(panel.queries.map((query) => prometheus.range(query, from, to)));
     const change = Math.max(...played.flatMap(({ calm, storm }) => results.map((series) => changeOf(series, calm, storm))));
-    changes.push({ title: `${panel.page}: ${panel.title}`, change });
+    changes.set(`${panel.page}: ${panel.title}`, change);
   }
-  const least = changes.filter(({ title }) => !CONSTANT.has(title)).toSorted((a, b) => a.change - b.change);
-  for (const { title, change } of least.slice(0, 12)) t.diagnostic(`${title} changed by ${Math.round(100 * change)} %`);
+  const exempt = [...CONSTANT.keys(), ...BY_CHANCE.keys()];
+  const least = [...changes].filter(([title]) => !exempt.includes(title)).toSorted(([, a], [, b]) => a - b);
+  for (const [title, change] of least.slice(0, 12)) t.diagnostic(`${title} changed by ${Math.round(100 * change)} %`);
+  for (const title of exempt) t.diagnostic(`exempt: ${title} changed by ${Math.round(100 * changes.get(title))} %`);
   assert.deepEqual(
-    [...CONSTANT.keys()].filter((title) => !changes.some((one) => one.title === title)),
+    exempt.filter((title) => !changes.has(title)),
     [],
     'nobody has these panels',
   );
   assert.deepEqual(
-    least.filter(({ change }) => change < CHANGE),
+    least.filter(([, change]) => change < CHANGE),
     [],
+    'nothing changed these',
+  );
+  assert.deepEqual(
+    [...CONSTANT.keys()].filter((title) => changes.get(title) >= CHANGE),
+    [],
+    'these are said to be constant, and changed',
   );
 });
 
@@ -316,60 +424,115 @@ test(
 );
 
 /**
- * Something goes wrong, and is mended. `fires` must, and `firesBeside`, and `firesThen` when it is mended; of pages only
- * `pages` may. `shows` are panels with what they have to show, `showsThen` is one that shows it when it is mended.
+ * Something goes wrong with the nodes `faulty`, and is mended. All of `fires` must, and of `firesThen` when it is mended; of
+ * others, pages and tickets, only `may`. `shows` has panels, within how many scrapes of which nodes they must show it, and
+ * what; `showsThen` is one that shows it when it is mended.
  */
-async function play(t, { fires, firesBeside, firesThen, pages, goesWrong, shows, isMended, showsThen }) {
+async function play(t, { faulty = [], fires, may = [], firesThen = [], goesWrong, shows, isMended, showsThen }) {
   await quiet();
   const calm = [now(), 0];
   await pause(CALM);
   calm[1] = now();
-  const watch = new Watch(pages);
+  const watch = await Watch.begin([...fires, ...firesThen, ...may, AFTERMATH]);
+  const slow = [];
+  const look = async ([title, scrapesMax, servers, isShown], since) => {
+    const scrapes = await shown(title, servers, isShown, since);
+    t.diagnostic(`${title}: after ${scrapes} scrapes`);
+    if (scrapes > scrapesMax) slow.push(`${title} took ${scrapes} scrapes, not ${scrapesMax}`);
+  };
+  const hear = async (one, since) => t.diagnostic(`${word(one)} fires after ${await watch.fires(one, since)} s`);
   const begun = now();
   await goesWrong();
-  await Promise.all([
-    ...[fires, firesBeside]
-      .filter(Boolean)
-      .map(async (name) => t.diagnostic(`${name} fires after ${await watch.fires(name, begun)} s`)),
-    ...shows.map(async ([title, isShown]) => {
-      const scrapes = await shown(title, isShown, begun);
-      t.diagnostic(`${title}: after ${scrapes} scrapes`);
-      assert.ok(scrapes <= SCRAPES_MAX, `${title} took ${scrapes} scrapes`);
-    }),
-  ]);
-  await isMended();
+  await Promise.all([...fires.map((one) => hear(one, begun)), ...shows.map((one) => look(one, begun))]);
   const mended = now();
+  await isMended();
   await fleet.settled();
-  if (firesThen) t.diagnostic(`${firesThen} fires ${await watch.fires(firesThen, mended)} s after it was mended`);
-  if (showsThen) t.diagnostic(`${showsThen[0]}: after ${await shown(...showsThen, mended)} scrapes`);
-  await until(`${fires} to be over`, async () => !names(await prometheus.firing()).includes(fires), ALERT);
+  await Promise.all([...firesThen.map((one) => hear(one, mended)), ...(showsThen ? [look(showsThen, mended)] : [])]);
+  const isOver = async () => !(await prometheus.firing()).some((one) => fires.some((wanted) => isLike(one, wanted)));
+  await until(`${fires.map(word)} to be over`, isOver, ALERT);
   // What was just seen is in the last of the seconds that are looked at.
   await pause(2000 * SCRAPE);
   played.push({ name: t.name, calm, storm: [begun, now()] });
   await watch.end();
-  t.diagnostic(`fired: ${[...watch.seen.keys()].join(', ')}`);
-  assert.deepEqual(watch.wrong, [], 'pages that have nothing to do with it');
+  t.diagnostic(`fired: ${watch.names.join(', ')}`);
+  await judge(t, calm[0], faulty, [...slow, ...words(watch.wrong)]);
 }
+
+/** Nothing may be wrong since `begun`; but where the machine stood still meanwhile, nobody can say whose fault it is. */
+async function judge(t, begun, faulty, wrong) {
+  const stalls = wrong.length > 0 ? await stallsSince(begun, faulty) : [];
+  if (stalls.length > 0) return t.skip(`the machine stood still (${stalls.join('; ')}), and so: ${wrong.join('; ')}`);
+  assert.deepEqual(wrong, []);
+}
+
+/** Whom Prometheus could not read though he lives, and who found that he stood still, of nodes that are not `faulty`. */
+async function stallsSince(begun, faulty) {
+  const stalls = [];
+  for (const server of fleet.servers.filter((one) => !faulty.includes(one) && one.isRunning)) {
+    const where = `{instance="${instance(server)}"}`;
+    const unread = (await prometheus.samples(`up${where}`, begun)).filter(([, value]) => value === 0).length;
+    if (unread > 0) stalls.push(`${server.name} was not read ${unread} times`);
+    const freezes = (await prometheus.samples(`${server.kind}_freezes_total${where}`, begun)).map(([, value]) => value);
+    if (freezes.at(-1) > freezes[0]) stalls.push(`${server.name} froze`);
+  }
+  return stalls;
+}
+
+/** An alert as it must come: its name, whose it is (nobody's: the cluster's), and further labels. */
+function alert(name, server, labels = {}) {
+  return { name, labels: { cluster: CLUSTER, ...(server && { instance: instance(server) }), ...labels } };
+}
+
+/** It looks back for an hour, which here has the scenarios before in it. */
+const AFTERMATH = alert('UnknownVerdictsLinger');
+
+const isLike = (one, wanted) =>
+  one.name === wanted.name &&
+  one.labels.instance === wanted.labels.instance &&
+  Object.entries(wanted.labels).every(([label, value]) => one.labels[label] === value);
+
+const word = ({ name, labels }) => `${name} (${labels.instance ?? labels.cluster})`;
+const words = (alerts) => alerts.map(word);
+
+/** What a node is called in metrics. */
+const instance = ({ admin }) => new URL(admin).host;
+
+/** The series of a node. */
+const of = (series, server) => series.filter(({ labels }) => labels.instance === instance(server));
 
 /** Looks all the time what fires. */
 class Watch {
-  /** Name → when it was first seen. */
-  seen = new Map();
+  /** What was seen to fire, each with when that was. */
+  seen = [];
   /** What must not. */
   wrong = [];
   #isOver = false;
 
-  constructor(pages) {
-    this.pages = pages;
+  /** Whatever fires from now on must be one of `allowed`. */
+  static async begin(allowed) {
+    return new Watch(allowed, await prometheus.firing());
+  }
+
+  constructor(allowed, before) {
+    this.allowed = allowed;
+    this.before = before;
     this.running = this.#run();
+    // Whoever waits hears of it.
     this.running.catch(() => {});
   }
 
-  async fires(name, since) {
-    await until(`${name} to fire`, () => this.seen.has(name), ALERT).catch(async (error) => {
-      throw new Error(`${error.message}; what fires: ${names(await prometheus.firing())}`);
+  get names() {
+    return words(this.seen);
+  }
+
+  /** How many seconds after `since` an alert first fired, as soon as it does. */
+  async fires(wanted, since) {
+    const find = () => this.seen.find((one) => isLike(one, wanted));
+    const fired = until(`${word(wanted)} to fire`, find, ALERT).catch(async (error) => {
+      throw new Error(`${error.message}; what fires: ${words(await prometheus.firing())}`);
     });
-    return (this.seen.get(name) - since).toFixed(1);
+    const { at } = await Promise.race([fired, this.running.then(() => fired)]);
+    return (at - since).toFixed(1);
   }
 
   async end() {
@@ -379,20 +542,20 @@ class Watch {
 
   async #run() {
     while (!this.#isOver) {
-      for (const alert of await prometheus.firing()) this.#note(alert);
+      for (const one of await prometheus.firing()) this.#note(one);
       await pause(200);
     }
   }
 
-  #note(alert) {
-    const { name, severity, labels, summary, description, runbook_url } = alert;
-    if (this.seen.has(name)) return;
-    this.seen.set(name, now());
-    if (severity === 'page' && !this.pages.includes(name)) this.wrong.push(alert);
+  #note(one) {
+    if ([...this.before, ...this.seen].some((known) => isLike(one, known))) return;
+    const { name, labels, summary, description, runbook_url } = one;
+    this.seen.push({ ...one, at: now() });
+    if (!this.allowed.some((wanted) => isLike(one, wanted))) this.wrong.push(one);
     assert.match(description, /\d/, `${name} says how much: ${description}`);
     assert.ok(`${summary}${description}`.includes(labels.instance ?? labels.cluster), `${name} says where: ${description}`);
     assert.doesNotMatch(`${summary}${description}`, /no value|%!/, name);
-    readFileSync(path.join(ROOT, runbook_url));
+    readFileSync(path.join(ROOT, runbook_url.replace(RUNBOOKS, 'dashboards/runbooks')));
   }
 }
 
@@ -401,19 +564,36 @@ async function quiet() {
   await until('no page to fire', async () => (await prometheus.firing()).every(({ severity }) => severity !== 'page'), ALERT);
 }
 
-/** How many scrapes after `begun` a panel's first query shows it. */
-async function shown(title, isShown, begun) {
+/** How often each of `servers` had been scraped since `begun` when a panel first showed it. */
+async function shown(title, servers, isShown, begun) {
   const panel = panels(CLUSTER).find(({ page, title: own }) => `${page}: ${own}` === title);
   assert.ok(panel, `there is a panel ${title}`);
   let last;
-  const look = async () => {
-    last = (await Promise.all(panel.queries.map((query) => prometheus.query(query)))).flat();
+  const isShownAt = async (time) => {
+    last = (await Promise.all(panel.queries.map((query) => prometheus.query(query, time)))).flat();
     return isShown(last);
   };
-  await until(`${title} to show it`, look, SCRAPES_MAX * SCRAPE * 1000).catch((error) => {
+  await until(`${title} to show it`, () => isShownAt(), ALERT).catch((error) => {
     throw new Error(`${error.message}: ${JSON.stringify(last)}`);
   });
-  return Math.ceil((now() - begun) / SCRAPE);
+  const scraped = await Promise.all(servers.map((server) => prometheus.samples(`up{instance="${instance(server)}"}`, begun)));
+  const times = Array.from({ length: Math.min(...scraped.map(({ length }) => length)) }, (_, at) =>
+    Math.max(...scraped.map((samples) => samples[at][0])),
+  );
+  for (const [at, time] of times.entries()) if (await isShownAt(time)) return at + 1;
+  return times.length + 1;
+}
+
+/** After some scrapes a node stands still for a moment, in which more packets come than the kernel keeps for a socket of his. */
+async function drench(server, address) {
+  await pause(3000 * SCRAPE);
+  const { host, port } = hostAndPort(address);
+  const socket = dgram.createSocket('udp4');
+  const packet = randomBytes(1200);
+  server.freeze();
+  for (let count = 0; count < 6000; count += 1) await new Promise((resolve) => socket.send(packet, port, host, resolve));
+  server.thaw();
+  socket.close();
 }
 
 /** What runbooks tell to ask, a query a line. */
@@ -431,7 +611,6 @@ async function unanswered() {
       if (type === 'recording') return [{ query, where: name }];
       // An alert is empty while all is well: what it compares must not be.
       return selectors(query)
-        .filter((one) => !one.includes('cluster="dev"'))
         .map((one) => ({ query: one, where: name }));
     }),
   ];
@@ -537,5 +716,3 @@ class Flood {
     }
   }
 }
-
-const names = (alerts) => alerts.map(({ name }) => name);

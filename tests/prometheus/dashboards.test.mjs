@@ -7,6 +7,7 @@ import path from 'node:path';
 import { test } from 'node:test';
 
 import { ROOT } from '../node/lib/process.mjs';
+import { RUNBOOKS } from './lib/alerts.mjs';
 import { dashboards, panels } from './lib/panels.mjs';
 
 const GENERATOR = path.join(ROOT, 'dashboards/generate');
@@ -27,14 +28,14 @@ test('each dashboard has its variables, a way to the others, and questions as it
     assert.equal(uid, `causeway-${name}`);
     assert.deepEqual(
       templating.list.map((variable) => variable.name),
-      ['datasource', 'cluster', 'instance'],
+      ['datasource', 'cluster', 'instance', ...(name === 'overview' ? ['runbooks'] : [])],
       name,
     );
     assert.ok(
       links.some(({ includeVars, keepTime }) => includeVars && keepTime),
       `${name} takes its variables along`,
     );
-    const ids = panels.map(({ id }) => id);
+    const ids = panels.flatMap((panel) => [panel, ...(panel.panels ?? [])]).map(({ id }) => id);
     assert.equal(new Set(ids).size, ids.length, `${name}: a panel's id is its own`);
   }
 });
@@ -61,10 +62,33 @@ test('each panel says what it shows, in which unit, of which source, and invents
     assert.ok(gridPos.x + gridPos.w <= 24, `${where} fits`);
     assert.ok(queries.length > 0, where);
     for (const { expr } of targets) {
-      assert.doesNotMatch(expr, /vector\(/, where);
+      assert.doesNotMatch(expr, /vector\(|\bor 0\b|\b0 \*/, where);
       assert.doesNotMatch(expr, /(?<!\w)rate\([^[]*\[(?!\$__rate_interval\])/, `${where}: Grafana knows the window of a rate`);
       assert.match(expr, /cluster="\$cluster"/, `${where} is of one cluster`);
     }
     for (const { url } of links) assert.match(url, /^\/d\/causeway-\w+\?.*cluster.*__url_time_range/, where);
+  }
+});
+
+test('what fires leads to its runbook, wherever the variable says that these are', () => {
+  const { templating, panels: all } = dashboards().find(({ name }) => name === 'overview');
+  assert.equal(templating.list.find(({ name }) => name === 'runbooks').query, RUNBOOKS);
+  const [{ fieldConfig }] = all.filter(({ title }) => title === 'What fires');
+  const links = fieldConfig.overrides.flatMap(({ properties }) => properties.flatMap(({ id, value }) => (id === 'links' ? value : [])));
+  assert.deepEqual(
+    links.map(({ url }) => url),
+    ['${runbooks:raw}/${__value.raw}.md'],
+  );
+});
+
+test('a long page begins with two rows that are open', () => {
+  for (const { name, panels: all } of dashboards()) {
+    const open = all.filter(({ type }) => type === 'row').map(({ collapsed }) => !collapsed);
+    const isLong = name === 'edge' || name === 'relay';
+    assert.deepEqual(
+      open,
+      open.map((_, at) => !isLong || at < 2),
+      name,
+    );
   }
 });

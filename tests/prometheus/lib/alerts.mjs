@@ -6,9 +6,14 @@ import path from 'node:path';
 
 import { DASHBOARDS } from './promtool.mjs';
 
+export const RULES = 'rules/causeway.yml';
+
+/** Where the rules say that runbooks are: it stands for dashboards/runbooks, wherever that can be read. */
+export const RUNBOOKS = 'https://runbooks.example';
+
 /** Every alert: `{ name, text, duration, severity, summary, description, runbook }`. */
 export function alerts() {
-  const file = readFileSync(path.join(DASHBOARDS, 'rules/alerts.yml'), 'utf8');
+  const file = readFileSync(path.join(DASHBOARDS, RULES), 'utf8');
   return file
     .split(/^ {6}- alert: /m)
     .slice(1)
@@ -22,3 +27,16 @@ export function alerts() {
       runbook: text.match(/^ {10}runbook_url: (\S+)$/m)?.[1],
     }));
 }
+
+/** Every group of rules, in order: `{ name, rules: [{ kind, name, text }] }`, where `kind` is record or alert. */
+export function groups() {
+  const [, ...texts] = readFileSync(path.join(DASHBOARDS, RULES), 'utf8').split(/^ {2}- name: /m);
+  return texts.map((text) => {
+    const [, ...parts] = text.split(/^ {6}- (?=(?:record|alert): )/m);
+    const rules = parts.map((part) => ({ kind: part.match(/^\w+/)[0], name: part.match(/: (\S+)/)[1], text: part }));
+    return { name: text.match(/^\S+/)[0], rules };
+  });
+}
+
+/** The expression of a rule, by its text. */
+export const expression = ({ text }) => text.match(/^ {8}expr: (?:>-\n((?: {10}.*\n)+)|(.*)$)/m).slice(1).find(Boolean);

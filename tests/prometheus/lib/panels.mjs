@@ -21,6 +21,8 @@ export function dashboards() {
 export function panels(cluster) {
   return dashboards().flatMap(({ name: page, panels }) =>
     panels
+      // Those of a row that is closed at first stand in it.
+      .flatMap((panel) => [panel, ...(panel.panels ?? [])])
       .filter(({ type }) => type !== 'row')
       .map((panel) => ({ ...panel, page, queries: panel.targets.map(({ expr }) => shortened(filledIn(expr, cluster))) })),
   );

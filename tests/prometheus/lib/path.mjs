@@ -1,5 +1,5 @@
-// The way of UDP packets from one edge to its relay, through us, so that it can be cut without either of them noticing by
-// anything but silence.
+// The way of UDP packets from one edge to its relay, through us, so that some or all of them can get lost without either of
+// them noticing by anything but that.
 
 import dgram from 'node:dgram';
 import { once } from 'node:events';
@@ -8,8 +8,8 @@ import { freePorts } from '../../node/lib/process.mjs';
 import { hostAndPort } from '../../node/lib/terminal.mjs';
 
 export class Path {
-  /** While it is so, nothing passes, in either direction. */
-  isCut = false;
+  /** The share of packets that do not pass, in each direction; at 1 none does. */
+  loss = 0;
   #front = dgram.createSocket('udp4');
   /** Towards the relay, by the address that the packets come from. */
   #backs = new Map();
@@ -21,12 +21,16 @@ export class Path {
     path.#front.bind(port, '127.0.0.1');
     await once(path.#front, 'listening');
     path.address = `127.0.0.1:${port}`;
-    path.#front.on('message', (packet, from) => path.isCut || path.#back(from, hostAndPort(relay)).send(packet));
+    path.#front.on('message', (packet, from) => path.#isLost() || path.#back(from, hostAndPort(relay)).send(packet));
     return path;
   }
 
   end() {
     for (const socket of [this.#front, ...this.#backs.values()]) socket.close();
+  }
+
+  #isLost() {
+    return Math.random() < this.loss;
   }
 
   #back(from, { host, port }) {
@@ -35,7 +39,7 @@ export class Path {
     const back = dgram.createSocket('udp4');
     // A relay that is being restarted refuses packets; QUIC sends them again.
     back.on('error', () => {});
-    back.on('message', (packet) => this.isCut || this.#front.send(packet, from.port, from.address));
+    back.on('message', (packet) => this.#isLost() || this.#front.send(packet, from.port, from.address));
     this.#backs.set(from.port, connected(back, port, host));
     return this.#backs.get(from.port);
   }

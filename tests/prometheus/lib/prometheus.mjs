@@ -6,6 +6,7 @@ import path from 'node:path';
 import { request } from '../../node/lib/http.mjs';
 import { Child, freePorts, temporary } from '../../node/lib/process.mjs';
 import { until } from '../../node/lib/wait.mjs';
+import { RULES } from './alerts.mjs';
 import { DASHBOARDS, promtool } from './promtool.mjs';
 import { shortened } from './shorten.mjs';
 
@@ -15,19 +16,16 @@ export const SCRAPE = 1;
 /** How long it may take to start. */
 const START = 30_000;
 
-const RULES = ['recording.yml', 'alerts.yml'];
-
 export class Prometheus {
   /** Scrapes `targets`, `{ job: [host:port] }`, as one cluster. */
   static async start(cluster, targets) {
     const directory = temporary();
     mkdirSync(path.join(directory, 'rules'));
-    for (const file of RULES)
-      writeFileSync(path.join(directory, 'rules', file), shortened(readFileSync(path.join(DASHBOARDS, 'rules', file), 'utf8')));
+    writeFileSync(path.join(directory, RULES), shortened(readFileSync(path.join(DASHBOARDS, RULES), 'utf8')));
     // JSON is YAML.
     const configuration = {
       global: { scrape_interval: `${SCRAPE}s`, scrape_timeout: `${SCRAPE}s`, evaluation_interval: `${SCRAPE}s` },
-      rule_files: RULES.map((file) => `rules/${file}`),
+      rule_files: [RULES],
       scrape_configs: Object.entries(targets).map(([job_name, addresses]) => ({
         job_name,
         static_configs: [{ targets: addresses, labels: { cluster } }],
@@ -72,6 +70,13 @@ export class Prometheus {
   async range(expression, from, to) {
     const { result } = await this.#ask('query_range', { query: expression, start: from, end: to, step: SCRAPE });
     return result.map(({ metric, values }) => ({ labels: metric, points: values.map(([at, value]) => [at, Number(value)]) }));
+  }
+
+  /** What was scraped of one series since a moment: `[[seconds, value]]`, in order. */
+  async samples(selector, since) {
+    const { result } = await this.#ask('query', { query: `${selector}[${Math.ceil(now() - since)}s]` });
+    const all = result.flatMap(({ values }) => values.map(([at, value]) => [at, Number(value)]));
+    return all.filter(([at]) => at >= since).toSorted(([a], [b]) => a - b);
   }
 
   /** What fires now: `[{ name, severity, labels, summary, description }]`. */
