@@ -111,7 +111,7 @@ export default page(
           'What fires',
           'Each alert that fires, and where; a click on its name opens its runbook. Watchdog is always there: where it is not, nobody evaluates the rules.',
           [query(`ALERTS{alertstate="firing",${CLUSTER}}`, 'fires')],
-          { width: 12, height: 12 },
+          { width: 12, height: 6 },
         ),
         states(
           'Nodes that answer',
