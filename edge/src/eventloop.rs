@@ -7,7 +7,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use proto::id::NodeName;
 use proto::limits::CLIENT_FRAME_BYTES_MAX;
-use quinn::Connection;
+use quinn::{Connection, ConnectionStats};
 use store::{Beat, Leases, Score, Store, StoreError};
 use tokio::sync::{OwnedSemaphorePermit, mpsc, watch};
 use tokio::time::{sleep, sleep_until};
@@ -290,22 +290,23 @@ impl EventLoop {
     }
 
     fn look_at_link(&mut self) {
-        let mut queued = Queued::default();
+        let stats = self.count_link();
         // A link that has ended is kept until the next one; it has nothing to show.
-        let living = self.link.as_mut().filter(|linked| linked.connection.close_reason().is_none());
-        let stats = living.map(|linked| {
+        let living = self.link.as_ref().filter(|linked| linked.connection.close_reason().is_none());
+        let mut queued = Queued::default();
+        if let Some(linked) = living {
             queued.add(&linked.outboxes);
-            linked.connection.stats()
-        });
-        self.count_link();
-        self.metrics.path(stats.as_ref().map(|stats| &stats.path));
+        }
+        self.metrics.path(living.and(stats.as_ref()).map(|stats| &stats.path));
         self.metrics.link.queued(queued);
     }
 
-    fn count_link(&mut self) {
-        if let Some(LinkHandles { connection, seen, .. }) = &mut self.link {
-            self.metrics.link.count(seen, &connection.stats());
-        }
+    /// Counts what the link has done since this was last called, and answers what QUIC says of it.
+    fn count_link(&mut self) -> Option<ConnectionStats> {
+        let LinkHandles { connection, seen, .. } = self.link.as_mut()?;
+        let stats = connection.stats();
+        self.metrics.link.count(seen, &stats);
+        Some(stats)
     }
 
     /// A beat that renews nothing only reads.
