@@ -25,47 +25,47 @@ struct Figures {
     drops: u64,
 }
 
+/// Name, kind, help, and value of each metric.
+const FAMILIES: [(&str, Kind, &str, fn(&Figures) -> f64); 4] = [
+    (
+        "udp_receive_buffer_bytes",
+        Kind::Gauge,
+        "Bytes that may wait in the kernel to be read from the socket, twice what was asked for.",
+        |figures| figures.receive_buffer as f64,
+    ),
+    (
+        "udp_send_buffer_bytes",
+        Kind::Gauge,
+        "Bytes that may wait in the kernel to be sent from the socket, twice what was asked for.",
+        |figures| figures.send_buffer as f64,
+    ),
+    (
+        "udp_gso_segments",
+        Kind::Gauge,
+        "Packets that the kernel takes in one call (GSO); 1 where it takes each alone.",
+        |figures| figures.segments as f64,
+    ),
+    (
+        "udp_drops_total",
+        Kind::Counter,
+        "Packets that the kernel threw away because the socket was not read in time.",
+        |figures| figures.drops as f64,
+    ),
+];
+
 impl UdpSockets {
     /// Shows those that will be added, with a label that says what each set is for.
     pub fn show<const N: usize>(registry: &Registry, sets: [(&'static str, Self); N]) {
-        let names =
-            ["udp_receive_buffer_bytes", "udp_send_buffer_bytes", "udp_gso_segments", "udp_drops_total"]
-                .map(|rest| registry.name(rest));
+        let families = FAMILIES.map(|(rest, kind, help, value)| (registry.name(rest), kind, help, value));
         registry.collect(move |text| {
             let figures = sets.each_ref().map(|(label, sockets)| (*label, sockets.figures()));
-            let mut family = |at: usize, kind, help, value: fn(&Figures) -> f64| {
-                let name: &str = &names[at];
-                text.family(name, kind, help);
+            for (name, kind, help, value) in &families {
+                text.family(name, *kind, help);
                 for (label, figures) in &figures {
                     // A set that is empty now has nothing to tell but that it lost nothing.
-                    let value = figures.as_ref().map_or(0.0, value);
-                    text.sample(name, &[("socket", *label)], value);
+                    text.sample(name, &[("socket", *label)], figures.as_ref().map_or(0.0, value));
                 }
-            };
-            family(
-                0,
-                Kind::Gauge,
-                "Bytes that may wait in the kernel to be read from the socket, twice what was asked for.",
-                |figures| figures.receive_buffer as f64,
-            );
-            family(
-                1,
-                Kind::Gauge,
-                "Bytes that may wait in the kernel to be sent from the socket, twice what was asked for.",
-                |figures| figures.send_buffer as f64,
-            );
-            family(
-                2,
-                Kind::Gauge,
-                "Packets that the kernel takes in one call (GSO); 1 where it takes each alone.",
-                |figures| figures.segments as f64,
-            );
-            family(
-                3,
-                Kind::Counter,
-                "Packets that the kernel threw away because the socket was not read in time.",
-                |figures| figures.drops as f64,
-            );
+            }
         });
     }
 
