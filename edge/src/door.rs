@@ -31,7 +31,7 @@ use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
 
 use crate::core::{ClientKey, Encoding, Event, OUTBOX_BYTES_MAX, Opened};
-use crate::eventloop::{Input, LARGE_FRAME_BYTES, LARGE_FRAMES_MAX, timed};
+use crate::eventloop::{Input, LARGE_FRAME_BYTES, LARGE_FRAMES_MAX};
 use crate::metrics::{Capacity, Door, Metrics, Place, Refusal, Stage, Traffic};
 use crate::uplink::chance;
 
@@ -173,7 +173,8 @@ impl Guest {
     }
 
     fn slice(&self, frame: Bytes, is_rest: bool) -> Option<HandingOver> {
-        self.hand_over(timed(Stage::In, Event::Frame { client: self.client, frame, is_rest }))
+        let event = Event::Frame { client: self.client, frame, is_rest };
+        self.hand_over(Input::sampled(&self.traffic.sampler, Stage::In, event))
     }
 
     /// Each slice keeps the whole frame in memory, so that the last one gives back the permit.

@@ -1,13 +1,16 @@
 //! Reads what the relay sends: one task per stream, each of which only reads and hands whole batches to the event loop.
 
+use std::sync::Arc;
+
 use node::link::{read_control, read_heartbeat, read_lanes};
+use node::metrics::Sampler;
 use proto::link::ToEdge;
 use quinn::{Connection, RecvStream};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
 use crate::core::{Event, Generation};
-use crate::eventloop::{Input, timed};
+use crate::eventloop::Input;
 use crate::metrics::Stage;
 
 /// Where a relay's frames go.
@@ -37,9 +40,10 @@ impl Downlink {
         tasks.spawn(read_control(connection.clone(), control, ToEdge::decode, async move |frame| {
             let _ = control_inputs.send(Input::Event(Event::Control { generation, frame })).await;
         }));
+        let sampler = Arc::new(Sampler::default());
         tasks.spawn(read_lanes(connection.clone(), move |lane, frames| {
             let inputs = inputs.clone();
-            let input = timed(Stage::Out, Event::Lane { generation, lane, frames });
+            let input = Input::sampled(&sampler, Stage::Out, Event::Lane { generation, lane, frames });
             async move {
                 let _ = inputs.send(input).await;
             }

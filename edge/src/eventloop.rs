@@ -1,7 +1,6 @@
 //! The one task that owns the Hub. It waits in one place, acts in another, and is the only reader of clocks.
 
 use std::borrow::Cow;
-use std::cell::Cell;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -16,7 +15,7 @@ use node::admin::{Pulse, Readiness, State};
 use node::freeze::{TICK, frozen_for};
 use node::link::{Queued, Seen, close};
 use node::memory::Operation;
-use node::metrics::LoopMetrics;
+use node::metrics::{LoopMetrics, Sampler};
 use node::newcomers::Lobby;
 
 use crate::client::READ_BYTES;
@@ -48,23 +47,13 @@ pub(crate) enum Input {
     LeasesRead(Result<Leases, StoreError>),
 }
 
-/// One of so many is timed on its way through this edge.
-const TIMED_EVERY: u32 = 64;
-
-thread_local! {
-    /// What was not timed since the last that was, by stage.
-    static UNTIMED: [Cell<u32>; 2] = const { [const { Cell::new(1) }; 2] };
-}
-
-/// `event` as an input; one of [`TIMED_EVERY`] is timed.
-pub(crate) fn timed(stage: Stage, event: Event) -> Input {
-    let untimed = UNTIMED.with(|counts| {
-        let count = &counts[stage as usize];
-        count.replace((count.get() + 1) % TIMED_EVERY)
-    });
-    match untimed {
-        0 => Input::Timed { event: Box::new(event), stage, since: Instant::now() },
-        _ => Input::Event(event),
+impl Input {
+    /// `event`, timed on its way where `sampler` picks it.
+    pub(crate) fn sampled(sampler: &Sampler, stage: Stage, event: Event) -> Self {
+        if sampler.picks() {
+            return Self::Timed { event: Box::new(event), stage, since: Instant::now() };
+        }
+        Self::Event(event)
     }
 }
 

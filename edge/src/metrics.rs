@@ -7,7 +7,7 @@ use std::time::Duration;
 use metrics::{Counter, Gauge};
 use node::link::LinkMetrics;
 use node::memory::{Operation, StoreMetrics};
-use node::metrics::{Histogram, Registry, Total};
+use node::metrics::{Histogram, Registry, Sampler, Total};
 use proto::client::code::Disconnect;
 pub(crate) use proto::link::Door;
 use quinn::PathStats;
@@ -100,6 +100,8 @@ pub(crate) struct Metrics {
 /// What goes through one door, once clients are let in.
 #[derive(Debug)]
 pub(crate) struct Traffic {
+    /// Which frames are timed.
+    pub(crate) sampler: Sampler,
     bytes_received: Counter,
     bytes_sent: Counter,
     frames_received: Counter,
@@ -110,6 +112,7 @@ impl Traffic {
     fn new(registry: &Registry, door: Door) -> Self {
         let counter = |name, help| registry.counter(name, help, &[("door", door.label())]);
         Self {
+            sampler: Sampler::default(),
             bytes_received: counter(
                 "edge_bytes_received_total",
                 "Bytes that clients sent, without TLS, QUIC and HTTP.",

@@ -11,6 +11,7 @@
 mod eventloop;
 mod histogram;
 mod process;
+mod sampler;
 mod text;
 
 use std::fmt;
@@ -24,6 +25,7 @@ use tokio::runtime::Handle;
 
 pub use eventloop::LoopMetrics;
 pub use histogram::{Histogram, Latencies};
+pub use sampler::Sampler;
 pub use text::{Kind, Text};
 
 static METADATA: Metadata<'static> = Metadata::new("node", Level::INFO, None);

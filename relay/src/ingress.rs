@@ -3,10 +3,10 @@
 //! Nobody ever stops reading because a target is slow: a full target is the Router's to deal with.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Instant;
 
 use node::link::{read_control, read_heartbeat, read_lanes};
+use node::metrics::Sampler;
 use proto::link::ToRelay;
 use quinn::{Connection, RecvStream};
 use tokio::sync::{mpsc, oneshot};
@@ -14,9 +14,6 @@ use tokio::task::JoinSet;
 
 use crate::core::{Event, LinkKey};
 use crate::eventloop::Input;
-
-/// One batch of a link's lanes in so many is timed.
-const TIMED_EVERY: u32 = 64;
 
 /// Where an edge's frames go.
 #[derive(Debug, Clone)]
@@ -46,13 +43,14 @@ impl Ingress {
         tasks.spawn(read_control(connection.clone(), control, ToRelay::decode, async move |frame| {
             let _ = control_inputs.send(Input::Event(Event::Control { link, frame })).await;
         }));
-        let batches = Arc::new(AtomicU32::new(0));
+        let sampler = Arc::new(Sampler::default());
         let lanes = read_lanes(connection.clone(), move |lane, frames| {
             let inputs = inputs.clone();
             let event = Event::Lane { link, lane, frames };
-            let input = match batches.fetch_add(1, Ordering::Relaxed) % TIMED_EVERY {
-                0 => Input::Timed { event, since: Instant::now() },
-                _ => Input::Event(event),
+            let input = if sampler.picks() {
+                Input::Timed { event, since: Instant::now() }
+            } else {
+                Input::Event(event)
             };
             async move {
                 let _ = inputs.send(input).await;
