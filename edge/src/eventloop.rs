@@ -13,10 +13,11 @@ use tokio::time::{sleep, sleep_until};
 
 use node::admin::{Pulse, Readiness, State};
 use node::freeze::{TICK, frozen_for};
-use node::link::{Queued, Seen, close};
+use node::link::{Seen, close};
 use node::memory::Operation;
 use node::metrics::{LoopMetrics, Sampler};
 use node::newcomers::Lobby;
+use node::outbox::Queued;
 
 use crate::client::READ_BYTES;
 use crate::core::{Action, Event, Generation, Hub, LinkOutboxes};

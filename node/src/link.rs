@@ -22,7 +22,7 @@ use tokio::task::JoinSet;
 use crate::outbox::{Drain, LinkOutboxes, Taken, outbox};
 use crate::udp::{self, UdpSockets};
 
-pub use metrics::{LinkMetrics, Queued, Seen};
+pub use metrics::{LinkMetrics, Seen};
 
 /// After so long without a packet a link is dead, for QUIC too.
 pub const IDLE_MAX: Duration = Duration::from_secs(3);

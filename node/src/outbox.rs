@@ -64,6 +64,29 @@ pub struct LinkOutboxes {
     pub lanes: [Outbox<CloseCode>; LANES],
 }
 
+/// What waits for links at one moment, in bytes.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub struct Queued {
+    /// In control streams.
+    pub control: usize,
+    /// In all lanes.
+    pub lanes: usize,
+    /// In the lane that has the most.
+    pub fullest_lane: usize,
+}
+
+impl Queued {
+    /// Adds what waits for one link.
+    pub fn add(&mut self, outboxes: &LinkOutboxes) {
+        self.control += outboxes.control.queued_bytes();
+        for lane in &outboxes.lanes {
+            let bytes = lane.queued_bytes();
+            self.lanes += bytes;
+            self.fullest_lane = self.fullest_lane.max(bytes);
+        }
+    }
+}
+
 impl<E: Copy> Outbox<E> {
     /// Queues `frame` behind what is already queued.
     ///

@@ -12,8 +12,9 @@ use tokio::time::sleep_until;
 
 use node::admin::{Pulse, Readiness, State};
 use node::freeze::{TICK, frozen_for};
-use node::link::{Queued, Seen, close};
+use node::link::{Seen, close};
 use node::metrics::LoopMetrics;
+use node::outbox::Queued;
 
 use crate::console::Desk;
 use crate::core::{Action, Event, LinkKey, LinkOutboxes, Router, Tally};

@@ -5,7 +5,7 @@ use proto::limits::LANE_BYTES_MAX;
 use quinn::ConnectionStats;
 
 use crate::metrics::Registry;
-use crate::outbox::LinkOutboxes;
+use crate::outbox::Queued;
 
 /// What a node's links have done together, and what waits for them.
 #[derive(Debug)]
@@ -28,14 +28,6 @@ pub struct Seen {
     congestion_events: u64,
     bytes_sent: u64,
     bytes_received: u64,
-}
-
-/// What waits for links at one moment, in bytes.
-#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
-pub struct Queued {
-    control: usize,
-    lanes: usize,
-    fullest_lane: usize,
 }
 
 impl LinkMetrics {
@@ -97,17 +89,5 @@ impl LinkMetrics {
         self.control_queue.set(queued.control as f64);
         self.lanes_queue.set(queued.lanes as f64);
         self.fullest_lane.set(queued.fullest_lane as f64);
-    }
-}
-
-impl Queued {
-    /// Adds what waits for one link.
-    pub fn add(&mut self, outboxes: &LinkOutboxes) {
-        self.control += outboxes.control.queued_bytes();
-        for lane in &outboxes.lanes {
-            let bytes = lane.queued_bytes();
-            self.lanes += bytes;
-            self.fullest_lane = self.fullest_lane.max(bytes);
-        }
     }
 }

@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use node::outbox::Queued;
 use proto::id::EdgeId;
 use proto::link::Status;
 
@@ -79,9 +80,8 @@ impl Router {
 
 impl Linked {
     fn overview(&self, now: Instant) -> EdgeOverview {
-        let outboxes = &self.outboxes;
-        let queued =
-            outboxes.lanes.iter().chain([&outboxes.control]).map(|outbox| outbox.queued_bytes() as u64);
+        let mut queued = Queued::default();
+        queued.add(&self.outboxes);
         EdgeOverview {
             edge: self.life.edge.clone(),
             link: Some(self.link),
@@ -94,7 +94,7 @@ impl Linked {
             status: self.status.map(|(at, status)| (now.saturating_duration_since(at), status)),
             channels: self.channels,
             traffic: self.traffic,
-            queued_bytes: queued.sum(),
+            queued_bytes: (queued.lanes + queued.control) as u64,
         }
     }
 }
