@@ -25,41 +25,48 @@ struct Figures {
     drops: u64,
 }
 
-/// Name, kind, help, and value of each metric.
-const FAMILIES: [(&str, Kind, &str, fn(&Figures) -> f64); 4] = [
-    (
-        "udp_receive_buffer_bytes",
-        Kind::Gauge,
-        "Bytes that may wait in the kernel to be read from the socket, twice what was asked for.",
-        |figures| figures.receive_buffer as f64,
-    ),
-    (
-        "udp_send_buffer_bytes",
-        Kind::Gauge,
-        "Bytes that may wait in the kernel to be sent from the socket, twice what was asked for.",
-        |figures| figures.send_buffer as f64,
-    ),
-    (
-        "udp_gso_segments",
-        Kind::Gauge,
-        "Packets that the kernel takes in one call (GSO); 1 where it takes each alone.",
-        |figures| figures.segments as f64,
-    ),
-    (
-        "udp_drops_total",
-        Kind::Counter,
-        "Packets that the kernel threw away because the socket was not read in time.",
-        |figures| figures.drops as f64,
-    ),
+/// One metric of sockets.
+struct Family {
+    name: &'static str,
+    kind: Kind,
+    help: &'static str,
+    value: fn(&Figures) -> f64,
+}
+
+const FAMILIES: [Family; 4] = [
+    Family {
+        name: "udp_receive_buffer_bytes",
+        kind: Kind::Gauge,
+        help: "Bytes that may wait in the kernel to be read from the socket, twice what was asked for.",
+        value: |figures| figures.receive_buffer as f64,
+    },
+    Family {
+        name: "udp_send_buffer_bytes",
+        kind: Kind::Gauge,
+        help: "Bytes that may wait in the kernel to be sent from the socket, twice what was asked for.",
+        value: |figures| figures.send_buffer as f64,
+    },
+    Family {
+        name: "udp_gso_segments",
+        kind: Kind::Gauge,
+        help: "Packets that the kernel takes in one call (GSO); 1 where it takes each alone.",
+        value: |figures| figures.segments as f64,
+    },
+    Family {
+        name: "udp_drops_total",
+        kind: Kind::Counter,
+        help: "Packets that the kernel threw away because the socket was not read in time.",
+        value: |figures| figures.drops as f64,
+    },
 ];
 
 impl UdpSockets {
     /// Shows those that will be added, with a label that says what each set is for.
     pub fn show<const N: usize>(registry: &Registry, sets: [(&'static str, Self); N]) {
-        let families = FAMILIES.map(|(rest, kind, help, value)| (registry.name(rest), kind, help, value));
+        let families = FAMILIES.map(|family| (registry.name(family.name), family));
         registry.collect(move |text| {
             let figures = sets.each_ref().map(|(label, sockets)| (*label, sockets.figures()));
-            for (name, kind, help, value) in &families {
+            for (name, Family { kind, help, value, .. }) in &families {
                 text.family(name, *kind, help);
                 for (label, figures) in &figures {
                     // A set that is empty now has nothing to tell but that it lost nothing.
