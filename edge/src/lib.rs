@@ -209,7 +209,7 @@ impl Edge {
         let (link_sockets, web_sockets) = (UdpSockets::default(), UdpSockets::default());
         UdpSockets::show(&registry, [("link", link_sockets.clone()), ("webtransport", web_sockets.clone())]);
         let loop_metrics = LoopMetrics::new(&registry);
-        let _admin = Admin::spawn(admin, registry.page(), pulse.clone(), readiness.clone())?;
+        let _admin = Admin::spawn(admin, registry.page(), pulse.clone(), readiness.clone(), None)?;
         let (inputs, receiver) = mpsc::channel(INPUTS_MAX);
         let (echoes, echo_receiver) = mpsc::channel(INPUTS_MAX);
         let hall = Hall {

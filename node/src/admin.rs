@@ -89,7 +89,8 @@ pub struct Admin {
 }
 
 impl Admin {
-    /// Serves `listener` until stopped; see [`crate::bind::tcp`].
+    /// Serves `listener` until stopped; see [`crate::bind::tcp`]. What is `further` is for whoever calls the listener by one
+    /// of the hosts.
     ///
     /// # Errors
     ///
@@ -99,27 +100,8 @@ impl Admin {
         metrics: Page,
         pulse: Pulse,
         readiness: Readiness,
+        further: Option<(Box<dyn Further>, Hosts)>,
     ) -> io::Result<Self> {
-        Self::start(listener, Pages { metrics, pulse, readiness, further: None })
-    }
-
-    /// The same with pages that not all nodes have, for whoever calls the listener by one of `hosts`.
-    ///
-    /// # Errors
-    ///
-    /// As with [`Self::spawn`].
-    pub fn spawn_with(
-        listener: TcpListener,
-        metrics: Page,
-        pulse: Pulse,
-        readiness: Readiness,
-        further: Box<dyn Further>,
-        hosts: Hosts,
-    ) -> io::Result<Self> {
-        Self::start(listener, Pages { metrics, pulse, readiness, further: Some((further, hosts)) })
-    }
-
-    fn start(listener: TcpListener, pages: Pages) -> io::Result<Self> {
         listener.set_nonblocking(true)?;
         let address = listener.local_addr()?;
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
@@ -127,7 +109,7 @@ impl Admin {
             let _entered = runtime.enter();
             tokio::net::TcpListener::from_std(listener)?
         };
-        let pages = Arc::new(pages);
+        let pages = Arc::new(Pages { metrics, pulse, readiness, further });
         let (stop, stopped) = oneshot::channel();
         let thread = std::thread::Builder::new()
             .name("admin".to_owned())
@@ -227,10 +209,11 @@ impl Pages {
     /// Hyper leaves the body out where the method is HEAD.
     fn answer(&self, request: &Request<Incoming>) -> Asked {
         let path = request.uri().path();
-        let Some((further, hosts)) = &self.further else { return Asked::Answered(self.own(path, request)) };
-        let Some(page) = further.find(path, request.headers()) else {
-            return Asked::Answered(self.own(path, request));
-        };
+        let found = self
+            .further
+            .as_ref()
+            .and_then(|(further, hosts)| Some((further.find(path, request.headers())?, hosts)));
+        let Some((page, hosts)) = found else { return Asked::Answered(self.own(path, request)) };
         if !hosts.know(request.headers()) {
             return Asked::Answered(text(StatusCode::MISDIRECTED_REQUEST, hosts::NOT_KNOWN));
         }
@@ -254,11 +237,11 @@ impl Pages {
         refuse_to_write(request).unwrap_or_else(|| page(self))
     }
 
-    fn metrics(&self) -> Response<Full<Bytes>> {
+    fn metrics(&self) -> Answer {
         response(StatusCode::OK, METRICS_TYPE, self.metrics.render())
     }
 
-    fn health(&self) -> Response<Full<Bytes>> {
+    fn health(&self) -> Answer {
         let age = self.pulse.age();
         if age <= PULSE_AGE_MAX {
             return response(StatusCode::OK, TEXT_TYPE, "ok\n");
@@ -267,7 +250,7 @@ impl Pages {
         response(StatusCode::SERVICE_UNAVAILABLE, TEXT_TYPE, stalled)
     }
 
-    fn ready(&self) -> Response<Full<Bytes>> {
+    fn ready(&self) -> Answer {
         let state = self.readiness.state();
         let mut body = serde_json::json!({ "ready": state.reasons.is_empty() });
         for (key, list) in [("reasons", &state.reasons), ("missing", &state.missing)] {
@@ -276,7 +259,7 @@ impl Pages {
             }
         }
         let status = if state.reasons.is_empty() { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
-        response(status, JSON_TYPE, body.to_string())
+        json(status, &body)
     }
 }
 
@@ -294,11 +277,12 @@ pub fn text(status: StatusCode, words: &'static str) -> Answer {
     response(status, TEXT_TYPE, words)
 }
 
-fn response(
-    status: StatusCode,
-    content_type: &'static str,
-    body: impl Into<Cow<'static, str>>,
-) -> Response<Full<Bytes>> {
+/// For programs.
+pub fn json(status: StatusCode, value: &serde_json::Value) -> Answer {
+    response(status, JSON_TYPE, value.to_string())
+}
+
+fn response(status: StatusCode, content_type: &'static str, body: impl Into<Cow<'static, str>>) -> Answer {
     let body = match body.into() {
         Cow::Borrowed(text) => Bytes::from_static(text.as_bytes()),
         Cow::Owned(text) => Bytes::from(text),

@@ -122,13 +122,12 @@ impl Relay {
         let loop_metrics = LoopMetrics::new(&registry);
         let Config { name, admin_hosts, identity, identities, sweep_interval, .. } = self.config;
         let (desk, console) = Desk::new(name.clone());
-        let _admin = Admin::spawn_with(
+        let _admin = Admin::spawn(
             self.admin_listener,
             registry.page(),
             pulse.clone(),
             readiness.clone(),
-            Box::new(console),
-            Hosts::new(&admin_hosts),
+            Some((Box::new(console), Hosts::new(&admin_hosts))),
         )?;
         let endpoint = endpoint(self.link_socket, &identity, &sockets)?;
         let (inputs, receiver) = mpsc::channel(INPUTS_MAX);

@@ -217,25 +217,20 @@ impl Node {
     }
 
     fn with_pulse(pulse: Pulse) -> Self {
-        Self::start(pulse, Admin::spawn)
+        Self::start(pulse, None)
     }
 
     fn with_further(further: impl Further) -> Self {
-        Self::start(Pulse::new(), |listener, metrics, pulse, readiness| {
-            Admin::spawn_with(listener, metrics, pulse, readiness, Box::new(further), Hosts::default())
-        })
+        Self::start(Pulse::new(), Some((Box::new(further), Hosts::default())))
     }
 
-    fn start(
-        pulse: Pulse,
-        spawn: impl FnOnce(TcpListener, Page, Pulse, Readiness) -> io::Result<Admin>,
-    ) -> Self {
+    fn start(pulse: Pulse, further: Option<(Box<dyn Further>, Hosts)>) -> Self {
         let listener =
             crate::bind::tcp((Ipv4Addr::LOCALHOST, 0).into(), "--admin-listen", "metrics").expect("a port");
         let registry = Registry::new("edge", "0.0.0");
         let readiness = Readiness::new();
-        let admin = spawn(listener, registry.page(), pulse.clone(), readiness.clone()).expect("a thread");
-        Self { admin, registry, pulse, readiness }
+        let admin = Admin::spawn(listener, registry.page(), pulse.clone(), readiness.clone(), further);
+        Self { admin: admin.expect("a thread"), registry, pulse, readiness }
     }
 
     fn get(&self, path: &str) -> Answer {

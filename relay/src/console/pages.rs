@@ -1,13 +1,11 @@
 //! The console's pages: the files of the console, and the two that the event loop is asked for.
 
 use bytes::Bytes;
-use http_body_util::Full;
+use hyper::StatusCode;
 use hyper::header::{
-    CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue,
-    REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS,
+    CACHE_CONTROL, CONTENT_SECURITY_POLICY, HeaderMap, HeaderName, HeaderValue, REFERRER_POLICY,
 };
-use hyper::{Response, StatusCode};
-use node::admin::{Answer, Further, Making, text};
+use node::admin::{self, Answer, Further, Making};
 use node::web::{CROSS_ORIGIN_OPENER_POLICY, CROSS_ORIGIN_RESOURCE_POLICY, CSS, File, HTML, JAVASCRIPT};
 use percent_encoding::percent_decode_str;
 use proto::id::UserId;
@@ -59,7 +57,7 @@ impl Further for Console {
         let user = path.strip_prefix("/api/users/")?;
         Some(match user_of(user) {
             Some(user) => Box::pin(whereabouts(asking, user)),
-            None => Box::pin(std::future::ready(Some(text(StatusCode::BAD_REQUEST, NO_USER)))),
+            None => Box::pin(std::future::ready(Some(admin::text(StatusCode::BAD_REQUEST, NO_USER)))),
         })
     }
 }
@@ -82,20 +80,17 @@ async fn whereabouts(asking: mpsc::Sender<Ask>, user: UserId) -> Option<Answer> 
     asking.send(Ask::WhereIs(user.clone(), ask)).await.ok()?;
     Some(match whereabouts.await.ok()? {
         Ok(whereabouts) => answer(&json::whereabouts(&user, &whereabouts)),
-        Err(TooMany) => text(StatusCode::SERVICE_UNAVAILABLE, "too many searches at once; try again\n"),
+        Err(TooMany) => {
+            admin::text(StatusCode::SERVICE_UNAVAILABLE, "too many searches at once; try again\n")
+        }
     })
 }
 
+/// JSON that nobody keeps, and no page from elsewhere reads.
 fn answer(value: &Value) -> Answer {
-    let mut answer = Response::new(Full::new(Bytes::from(value.to_string())));
-    for (name, value) in [
-        (CONTENT_TYPE, "application/json"),
-        (CACHE_CONTROL, "no-store"),
-        (X_CONTENT_TYPE_OPTIONS, "nosniff"),
-        (CROSS_ORIGIN_RESOURCE_POLICY, "same-origin"),
-    ] {
-        answer.headers_mut().insert(name, HeaderValue::from_static(value));
-    }
+    let mut answer = admin::json(StatusCode::OK, value);
+    answer.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    answer.headers_mut().insert(CROSS_ORIGIN_RESOURCE_POLICY, HeaderValue::from_static("same-origin"));
     answer
 }
 
