@@ -17,7 +17,9 @@ import { parseArgs } from 'node:util';
 
 import { SECRET } from './node/lib/cluster.mjs';
 import { withFleet } from './node/lib/fleet.mjs';
-import { Child, ROOT, binary, run } from './node/lib/process.mjs';
+import * as load from './node/lib/load.mjs';
+import { LOADS, cpu, median, target } from './node/lib/load.mjs';
+import { Child, ROOT, binary } from './node/lib/process.mjs';
 import { pause } from './node/lib/wait.mjs';
 
 const { values: settings } = parseArgs({
@@ -31,23 +33,13 @@ const { values: settings } = parseArgs({
   },
 });
 
-/** Milliseconds that a run of the generator, and a build, may take. */
-const RUN_MAX = 600_000;
+/** Milliseconds that a build may take. */
 const BUILD_MAX = 1_800_000;
 
 /** How often something is measured until others let us, and for how long they are waited for each time. */
 const ATTEMPTS = 6;
 const CALM_MAX = 180_000;
 
-const PAIRS = ['--pairs', '250', '--size', '100', '--warm-up', settings['warm-up'], '--duration', settings.duration];
-
-const LOADS = {
-  one: ['--window', '1'],
-  sixteen: ['--window', '16'],
-  rate: ['--rate', '5000'],
-};
-
-const cpu = (report) => report.cpu_us_per_delivery;
 const p99 = (report) => report.latency.p99_us;
 
 /** What is measured at both, and how many times the floor it may be; `good` is what a good floor costs, in µs. */
@@ -100,13 +92,7 @@ async function startFloor() {
   return { child, url, pid: `${child.process.pid}` };
 }
 
-/** All server processes of a fleet are counted, Redis too. */
-function target(fleet, edges = fleet.edges) {
-  const pids = [fleet.redis, ...fleet.servers].map(({ child }) => child.process.pid);
-  return [...edges.flatMap(({ url }) => ['--url', url]), '--secret', SECRET, '--pid', pids.join()];
-}
-
-const pairs = (what, args) => bench(what, ['pairs', ...PAIRS, ...args]);
+const pairs = (what, args) => bench(what, [...load.pairs(settings), ...args]);
 
 /** One edge, new, and its relay and Redis; only the edge's memory counts. */
 function idle(what) {
@@ -120,9 +106,7 @@ function idle(what) {
 }
 
 async function bench(what, args) {
-  const { code, stdout, stderr } = await run('causeway', ['bench', ...args, '--json', '--quiet'], { milliseconds: RUN_MAX });
-  if (code !== 0) throw new Error(`${what}: exit ${code}\n${stderr}${stdout}`);
-  const report = JSON.parse(stdout);
+  const report = await load.bench(what, args);
   const figures = report.latency
     ? `${cpu(report).toFixed(2)} µs a message, p99 ${ms(p99(report))}`
     : `${report.rss_bytes_per_client.toFixed(0)} bytes a client`;
@@ -200,12 +184,6 @@ function verdict(values, limit, shown) {
   const middle = median(values);
   const range = `(${shown(Math.min(...values))}–${shown(Math.max(...values))})`;
   return `${middle > limit ? '**missed:** ' : ''}${shown(middle)} ${range}`;
-}
-
-function median(values) {
-  const sorted = [...values].sort((a, b) => a - b);
-  const half = sorted.length >> 1;
-  return sorted.length % 2 === 1 ? sorted[half] : (sorted[half - 1] + sorted[half]) / 2;
 }
 
 const ms = (micros) => `${(micros / 1000).toFixed(3)} ms`;
