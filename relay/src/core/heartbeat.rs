@@ -122,8 +122,7 @@ impl Router {
         let unix = self.unix(now);
         let Some((old, next)) = self.members.renew(member, unix) else { return };
         self.tally.renewed += 1;
-        self.journal.enter(
-            self.unix_now,
+        self.enter(
             EntryKind::Renewed,
             Some(&old.name),
             format!("the store had lost epoch {}; now {next}", old.epoch),
@@ -202,8 +201,7 @@ impl Router {
         self.leasing.ended(&edge);
         if result == Ok(true) {
             self.tally.reaped += 1;
-            self.journal.enter(
-                self.unix_now,
+            self.enter(
                 EntryKind::Reaped,
                 Some(&edge.name),
                 format!("epoch {}; its routes are removed", edge.epoch),
@@ -228,12 +226,7 @@ impl Router {
     /// Edges that were lost while nobody looked have had no time to come back.
     pub(super) fn froze(&mut self, now: Instant) {
         self.tally.freezes += 1;
-        self.journal.enter(
-            self.unix_now,
-            EntryKind::Froze,
-            None,
-            "this relay stood still; all edges link again",
-        );
+        self.enter(EntryKind::Froze, None, "this relay stood still; all edges link again");
         let mut links: Vec<LinkKey> = self.links.keys().copied().collect();
         links.sort_unstable();
         for link in links {

@@ -1,5 +1,6 @@
 //! The Router: everything that a relay knows and decides.
 
+use std::borrow::Cow;
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
@@ -23,8 +24,8 @@ use super::{Action, Event, LinkKey, LinkOutboxes, Map, Tally};
 pub struct Router {
     /// When the wall clock was last read, and what it showed.
     pub(super) clock: (Instant, Duration),
-    /// When it happens what is being handled: time since the unix epoch.
-    pub(super) unix_now: Duration,
+    /// When the event or timeout came that is handled.
+    now: Instant,
     pub(super) links: Map<LinkKey, Link>,
     pub(super) members: Members,
     pub(super) leasing: Leasing,
@@ -71,7 +72,7 @@ impl Router {
         let hasher = foldhash::fast::FixedState::with_seed(hash_seed);
         Self {
             clock: (now, unix),
-            unix_now: unix,
+            now,
             links: Map::with_hasher(hasher.clone()),
             members: Members::new(hasher.clone()),
             leasing: Leasing::new(now),
@@ -88,12 +89,11 @@ impl Router {
 
     /// Takes one event. Never fails and never waits.
     pub fn handle(&mut self, now: Instant, event: Event) {
-        self.unix_now = self.unix(now);
+        self.now = now;
         match event {
             Event::Clock { unix } => {
                 self.clock = (now, unix);
-                self.unix_now = unix;
-                self.journal.look(self.unix_now, self.is_complete(now), self.leasing.is_away());
+                self.journal.look(unix, self.is_complete(now), self.leasing.is_away());
             }
             Event::LinkOpened { link, certificate, outboxes } => {
                 self.links.insert(link, Link { opened: now, certificate, outboxes, member: None });
@@ -127,7 +127,7 @@ impl Router {
 
     /// Does what is due at `now`.
     pub fn handle_timeout(&mut self, now: Instant) {
-        self.unix_now = self.unix(now);
+        self.now = now;
         let is_mute = |link: &Link| link.member.is_none() && link.opened + LOST_AFTER <= now;
         let mut mute: Vec<LinkKey> =
             self.links.iter().filter(|(_, link)| is_mute(link)).map(|(&key, _)| key).collect();
@@ -216,15 +216,16 @@ impl Router {
             let had = EdgeId { name: name.clone(), epoch };
             self.leasing.may_keep(&had)
         });
+        let unix = self.unix(now);
         let is_back = hello.had.is_some();
         let Admission { member, edge, lease } =
-            self.members.admit(now, self.unix_now, link, hello, may_keep, outboxes);
+            self.members.admit(now, unix, link, hello, may_keep, outboxes);
         if let Some(known) = self.links.get_mut(&link) {
             known.member = Some(member);
         }
         self.tally.admitted += 1;
         let kind = if is_back { EntryKind::Back } else { EntryKind::Linked };
-        self.journal.enter(self.unix_now, kind, Some(&edge.name), format!("epoch {}", edge.epoch));
+        self.enter(kind, Some(&edge.name), format!("epoch {}", edge.epoch));
         let welcome = ToEdge::Welcome { epoch: edge.epoch, member };
         self.actions.push_back(Action::Admit { link, edge: edge.clone() });
         self.say(member, &welcome);
@@ -269,12 +270,7 @@ impl Router {
         self.links.remove(&link);
         if let Some(linked) = self.members.remove(member) {
             self.forget(member);
-            self.journal.enter(
-                self.unix_now,
-                EntryKind::Left,
-                Some(&linked.life.edge.name),
-                "it said goodbye",
-            );
+            self.enter(EntryKind::Left, Some(&linked.life.edge.name), "it said goodbye");
             self.actions.push_back(Action::Close {
                 link,
                 code: CloseCode::Goodbye,
@@ -290,9 +286,10 @@ impl Router {
         let Some(known) = self.links.remove(&link) else { return };
         if let Some(member) = known.member {
             if let Some(why) = why {
-                self.journal.enter(self.unix_now, EntryKind::Lost, Some(&known.certificate), why);
+                self.enter(EntryKind::Lost, Some(&known.certificate), why);
             }
-            self.members.lose(member, self.unix_now);
+            let since = self.unix(self.now);
+            self.members.lose(member, since);
             self.forget(member);
             self.reckon();
         }
@@ -321,7 +318,19 @@ impl Router {
                 None => EntryKind::Refused,
             },
         };
-        self.journal.enter(self.unix_now, kind, Some(&known.certificate), reason.to_owned());
+        let certificate = known.certificate.clone();
+        self.enter(kind, Some(&certificate), reason.to_owned());
+    }
+
+    /// Notes in the journal what has just happened.
+    pub(super) fn enter(
+        &mut self,
+        kind: EntryKind,
+        edge: Option<&NodeName>,
+        text: impl Into<Cow<'static, str>>,
+    ) {
+        let unix = self.unix(self.now);
+        self.journal.enter(unix, kind, edge, text);
     }
 
     /// Removes all that `member` held, and tells who may wait for its answers.
