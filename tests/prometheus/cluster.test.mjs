@@ -246,26 +246,19 @@ test('a part of the packets between an edge and the relay is lost', { timeout: 2
   });
 });
 
+/** What panels show of a Redis that is away, which is an error of this kind. */
+const showsRedisAway = (kind) => [
+  // Somebody asks it all the time whether people who are absent are anywhere.
+  ['redis: As edges see it', AT_ONCE, fleet.edges, (series) => series.some(({ value }) => value === 0)],
+  ['overview: Redis, as each node sees it', LINK, fleet.servers, (series) => series.filter(({ value }) => value === 0).length >= 3],
+  ['redis: Errors, by kind', LINK, fleet.servers, (series) => series.some(({ labels, value }) => labels.kind === kind && value > 0)],
+];
+
 test('Redis stands still, and goes on', { timeout: 240_000 }, (t) =>
   play(t, {
     fires: [alert('StoreDown')],
     goesWrong: () => fleet.redis.hang(),
-    shows: [
-      // Somebody asks it all the time whether people who are absent are anywhere.
-      ['redis: As edges see it', AT_ONCE, fleet.edges, (series) => series.some(({ value }) => value === 0)],
-      [
-        'overview: Redis, as each node sees it',
-        LINK,
-        fleet.servers,
-        (series) => series.filter(({ value }) => value === 0).length >= 3,
-      ],
-      [
-        'redis: Errors, by kind',
-        LINK,
-        fleet.servers,
-        (series) => series.some(({ labels, value }) => labels.kind === 'timeout' && value > 0),
-      ],
-    ],
+    shows: showsRedisAway('timeout'),
     isMended: () => fleet.redis.goOn(),
   }),
 );
@@ -276,21 +269,7 @@ test('Redis dies, and is back empty', { timeout: 240_000 }, (t) =>
     // What an empty Redis does not know counts after 5 s, which here are nearly the minute of the alert.
     may: [alert('RelayIncomplete', fleet.relay)],
     goesWrong: () => fleet.redis.kill(),
-    shows: [
-      ['redis: As edges see it', AT_ONCE, fleet.edges, (series) => series.some(({ value }) => value === 0)],
-      [
-        'overview: Redis, as each node sees it',
-        LINK,
-        fleet.servers,
-        (series) => series.filter(({ value }) => value === 0).length >= 3,
-      ],
-      [
-        'redis: Errors, by kind',
-        LINK,
-        fleet.servers,
-        (series) => series.some(({ labels, value }) => labels.kind === 'unreachable' && value > 0),
-      ],
-    ],
+    shows: showsRedisAway('unreachable'),
     isMended: () => fleet.redis.start(),
     // It was emptied, so the relay looks through all of it.
     showsThen: ['redis: Sweeps', CROWD, [fleet.relay], (series) => series[0].value > 1],
